@@ -1,0 +1,175 @@
+"""The composition root: discovers every node, checks that they fit together, orders the work."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import pkgutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from jobs.contract import Artifact, Node, NoParams, Table
+from jobs.errors import ContractError
+from jobs.landing import BY_NAME
+
+NODE_PACKAGES = ("jobs.tables", "features", "models", "quality")
+
+
+@dataclass(frozen=True)
+class Group:
+    """A task of the night: the nodes whose contracts name it run in one process.
+
+    ``gate`` groups are published only after their declared checks ran in Great Expectations.
+    """
+
+    name: str
+    description: str
+    gate: bool = False
+
+
+GROUPS: tuple[Group, ...] = (
+    Group("bronze", "Take in what landed, as delivered."),
+    Group("silver", "Type, deduplicate, quarantine; sessions and daily aggregates.", gate=True),
+    Group("features", "What is known of users, items and pairs at the end of the day.", gate=True),
+    Group("examples", "Training rows whose label windows have closed."),
+    Group("fit", "Fit candidate models, build indexes."),
+    Group("candidates", "Recall by channel, fuse."),
+    Group("serving", "Score, rerank and explain the lists.", gate=True),
+    Group("audit", "Measure what was published."),
+)
+
+
+def _node(module: Any) -> Node:
+    return Node(module.CONTRACT, module.build, getattr(module, "Params", NoParams))
+
+
+def discover(packages: Iterable[str] = NODE_PACKAGES) -> Catalog:
+    """Import every module of ``packages`` and collect its node (``CONTRACT``) or nodes (``NODES``).
+
+    Raises
+    ------
+    ContractError
+        Two nodes share a name, an input does not exist, or the nodes form a cycle.
+    """
+    nodes: dict[str, Node] = {}
+    for package in packages:
+        root = importlib.import_module(package)
+        for info in pkgutil.walk_packages(root.__path__, prefix=f"{package}."):
+            module = importlib.import_module(info.name)
+            found = list(getattr(module, "NODES", ())) + ([_node(module)] if hasattr(module, "CONTRACT") else [])
+            for node in found:
+                if node.name in nodes:
+                    raise ContractError(f"{node.name} is declared in {nodes[node.name].module} and {info.name}.")
+                nodes[node.name] = replace(node, module=info.name)
+    catalog = Catalog(nodes)
+    catalog.validate()
+    return catalog
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Every node by name."""
+
+    nodes: dict[str, Node]
+
+    def node(self, name: str) -> Node:
+        try:
+            return self.nodes[name]
+        except KeyError:
+            raise ContractError(f"There is no table or artifact {name!r}; see `nightjar tables`.") from None
+
+    def table(self, name: str) -> Table:
+        contract = self.node(name).contract
+        if not isinstance(contract, Table):
+            raise ContractError(f"{name} is an artifact, not a table.")
+        return contract
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Names in an order in which every input comes before its reader; ties by name."""
+        sorter = TopologicalSorter({name: set(node.upstream) for name, node in sorted(self.nodes.items())})
+        try:
+            return tuple(sorter.static_order())
+        except CycleError as error:
+            raise ContractError(f"Nodes read each other in a circle: {' -> '.join(error.args[1])}.") from None
+
+    def group(self, name: str) -> list[Node]:
+        """The nodes of a group in working order."""
+        if name not in {g.name for g in GROUPS}:
+            raise ContractError(f"There is no group {name!r}; there are {[g.name for g in GROUPS]}.")
+        return [self.nodes[n] for n in self.order if self.nodes[n].contract.group == name]
+
+    def downstream(self, name: str) -> list[str]:
+        """``name`` and all that reads it, directly or not, in working order."""
+        found = {name}
+        for candidate in self.order:
+            if found & set(self.nodes[candidate].upstream):
+                found.add(candidate)
+        return [n for n in self.order if n in found]
+
+    def validate(self) -> None:
+        groups = {g.name: at for at, g in enumerate(GROUPS)}
+        for node in self.nodes.values():
+            if node.contract.group not in groups:
+                raise ContractError(f"{node.name}: group {node.contract.group!r} is none of {list(groups)}.")
+            for name in node.upstream:
+                if name not in self.nodes:
+                    raise ContractError(f"{node.name} reads {name}, which no module declares.")
+                if groups[self.nodes[name].contract.group] > groups[node.contract.group]:
+                    raise ContractError(f"{node.name} reads {name}, which a later group builds.")
+            for landing in node.landing_inputs:
+                if landing.feed not in BY_NAME:
+                    raise ContractError(f"{node.name} reads feed {landing.feed!r}, which the landing zone lacks.")
+            self._validate_arguments(node)
+        _ = self.order
+
+    @staticmethod
+    def _validate_arguments(node: Node) -> None:
+        parameters = inspect.signature(node.build).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            return
+        accepted = set(parameters) - {"days", "params", "market", "out"}
+        declared = {i.argument for i in node.contract.inputs}
+        if accepted != declared:
+            raise ContractError(f"{node.name}: build takes {sorted(accepted)}, its inputs are {sorted(declared)}.")
+
+    def manifest(self) -> dict[str, Any]:
+        """The catalogue as plain data: what DAGs and the dictionary read."""
+        return {
+            "version": 1,
+            "groups": [
+                {**asdict(g), "nodes": [n.name for n in self.group(g.name)]} for g in GROUPS
+            ],
+            "nodes": {name: self._describe(self.nodes[name]) for name in self.order},
+        }
+
+    @staticmethod
+    def _describe(node: Node) -> dict[str, Any]:
+        contract = node.contract
+        described: dict[str, Any] = {
+            "kind": contract.kind, "group": contract.group, "owner": contract.owner, "module": node.module,
+            "description": contract.description, "upstream": node.upstream,
+            "inputs": [{"type": type(i).__name__, **asdict(i)} for i in contract.inputs],
+            "params": asdict(node.params()),
+        }
+        if isinstance(contract, Table):
+            described |= {
+                "columns": [asdict(c) for c in contract.schema], "keys": list(contract.keys),
+                "checks": [asdict(c) for c in contract.checks], "grain": contract.grain,
+                "stateful": contract.stateful, "replace_by": contract.replace_by, "append": contract.append,
+            }
+        if isinstance(contract, Artifact):
+            described["columns"] = []
+        return described
+
+
+def write_manifest(catalog: Catalog, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(catalog.manifest(), indent=1, sort_keys=True, default=str))
+    partial.replace(path)

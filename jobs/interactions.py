@@ -1,0 +1,47 @@
+"""What counts as an interaction: one definition for every aggregate, feature and label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+PURCHASE = "purchase"
+NEGATIVE = ("dislike", "not_interested", "block_author")
+STRENGTH: Mapping[str, float] = MappingProxyType({
+    "click": 1.0, "view": 0.5, "favourite": 3.0, "add_to_cart": 4.0, PURCHASE: 5.0,
+    "like": 2.0, "comment": 2.0, "share": 3.0,
+})
+"""Strength of a preference by action; an action that is not listed says nothing of taste."""
+
+
+def interactions(events: DataFrame, orders: DataFrame) -> DataFrame:
+    """Events on items, and sales as the action ``purchase``: a purchase is a sale line, whoever tracked it.
+
+    Returns
+    -------
+    DataFrame
+        ``ds, user_id, item_id, at_ms, action, dwell_ms, play_ratio, amount_minor``.
+    """
+    acted = events.where(F.col("item_id").isNotNull() & (F.col("action") != PURCHASE)).select(
+        "ds", "user_id", "item_id", "at_ms", "action", "dwell_ms", "play_ratio",
+        F.lit(None).cast("bigint").alias("amount_minor"),
+    )
+    sold = orders.where("kind = 'sale'").select(
+        "ds", "user_id", "item_id", "at_ms", F.lit(PURCHASE).alias("action"), F.lit(None).cast("bigint").alias("dwell_ms"),
+        F.lit(None).cast("double").alias("play_ratio"), "amount_minor",
+    )
+    return acted.unionByName(sold)
+
+
+def strength(action: Column) -> Column:
+    """Strength of an action's preference, 0 for actions that say nothing of taste."""
+    pairs = [F.lit(x) for item in STRENGTH.items() for x in item]
+    return F.coalesce(F.try_element_at(F.create_map(*pairs), action), F.lit(0.0))
+
+
+def count_of(*actions: str) -> Column:
+    """Number of rows with one of the actions, as INT."""
+    return F.count_if(F.col("action").isin(*actions)).cast("int")

@@ -1,0 +1,250 @@
+"""Delta tables by path: create from a contract, read days, publish staged files in one commit.
+
+A build's files are written by Spark into the table's own folder, under ``stage/<attempt>``, where no
+reader looks. Publishing is one Delta commit that adds those files and removes the ones they replace:
+metadata only, so the window in which a crash could matter is one atomic log entry, and no row is
+written twice. A day that has no row ends up with no file.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from deltalake import DeltaTable, Schema, write_deltalake
+from deltalake.exceptions import TableNotFoundError
+from deltalake.transaction import AddAction, CommitProperties
+
+from jobs.contract import DayRange, Table
+from jobs.errors import ContractError
+from jobs.locks import Token
+from jobs.settings import Settings
+
+_DELTA_TYPES = {"int": "integer", "bigint": "long"}
+_PROPERTIES = {"delta.checkpointInterval": "50", "delta.logRetentionDuration": "interval 400 days"}
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A Parquet file below a table's folder, with its partition and row count."""
+
+    path: str
+    rows: int
+    bytes: int
+    partition: Mapping[str, str]
+
+
+def delta_type(type_name: str) -> Any:
+    """The Delta schema type of a Spark SQL type name (arrays and structs of plain types included)."""
+    if type_name.startswith("array<"):
+        return {"type": "array", "elementType": delta_type(type_name[6:-1]), "containsNull": True}
+    if type_name.startswith("struct<"):
+        parts = [part.split(":", 1) for part in _split(type_name[7:-1])]
+        return {"type": "struct", "fields": [
+            {"name": name.strip(), "type": delta_type(kind.strip()), "nullable": True, "metadata": {}}
+            for name, kind in parts
+        ]}
+    if type_name.startswith("map<"):
+        key, value = _split(type_name[4:-1])
+        return {"type": "map", "keyType": delta_type(key.strip()), "valueType": delta_type(value.strip()),
+                "valueContainsNull": True}
+    return _DELTA_TYPES.get(type_name, type_name)
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas that are not within angle brackets."""
+    parts, depth, start = [], 0, 0
+    for at, char in enumerate(text):
+        depth += (char == "<") - (char == ">")
+        if char == "," and depth == 0:
+            parts.append(text[start:at])
+            start = at + 1
+    return [*parts, text[start:]]
+
+
+def schema_of(contract: Table) -> Schema:
+    """The Delta schema of a contract: types, NOT NULL and comments."""
+    return Schema.from_json(json.dumps({"type": "struct", "fields": [
+        {
+            "name": column.name,
+            "type": delta_type(column.type),
+            "nullable": column.nullable,
+            "metadata": {"comment": column.description},
+        }
+        for column in contract.schema
+    ]}))
+
+
+class Lake:
+    """The tables of one market.
+
+    Parameters
+    ----------
+    settings
+        Gives the root and the market.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def path(self, table: str) -> Path:
+        return self.settings.table_path(table)
+
+    def open(self, table: str, version: int | None = None) -> DeltaTable | None:
+        """The Delta table, or None when it was never created."""
+        try:
+            return DeltaTable(str(self.path(table)), version=version)
+        except TableNotFoundError:
+            return None
+
+    def version(self, table: str) -> int | None:
+        opened = self.open(table)
+        return None if opened is None else opened.version()
+
+    def days(self, table: str) -> list[dt.date]:
+        """Days that hold at least one row, in order."""
+        opened = self.open(table)
+        if opened is None:
+            return []
+        return sorted({dt.date.fromisoformat(str(p["ds"])) for p in opened.partitions()})
+
+    def ensure(self, contract: Table) -> DeltaTable:
+        """The table, created from its contract where it is not there yet.
+
+        Raises
+        ------
+        ContractError
+            The table exists with another schema: migrate it first.
+        """
+        opened = self.open(contract.name)
+        if opened is None:
+            return DeltaTable.create(
+                str(self.path(contract.name)), schema_of(contract), mode="ignore",
+                partition_by=list(contract.partitions), name=contract.name,
+                description=contract.description, configuration=dict(_PROPERTIES),
+            )
+        differences = self.differences(contract, opened)
+        if differences:
+            raise ContractError(
+                f"{contract.name} differs from its contract: {'; '.join(differences)}. Run `nightjar migrate`."
+            )
+        return opened
+
+    @staticmethod
+    def differences(contract: Table, opened: DeltaTable) -> list[str]:
+        """What an existing table lacks, has too much or has of another type, a sentence each."""
+        wanted = {f["name"]: f["type"] for f in json.loads(schema_of(contract).to_json())["fields"]}
+        present = {f["name"]: f["type"] for f in json.loads(opened.schema().to_json())["fields"]}
+        plain = {name: json.dumps(kind, sort_keys=True) for name, kind in wanted.items()}
+        other = {name: json.dumps(kind, sort_keys=True) for name, kind in present.items()}
+        return [
+            *(f"column {n} is new" for n in wanted if n not in present),
+            *(f"column {n} is no longer declared" for n in present if n not in wanted),
+            *(f"column {n} is {other[n]}, declared {plain[n]}"
+              for n in wanted if n in present and plain[n] != other[n]),
+        ]
+
+    def staged_files(self, contract: Table, root: Path, version_key: str | None = None) -> list[StagedFile]:
+        """The Parquet files below ``root``, with the partition that their folders spell.
+
+        An append-only table's files get ``version_key`` as value of its version column, which is
+        not known when they are written: partition values live in the log alone.
+        """
+        table_root = self.path(contract.name)
+        found = []
+        for file in sorted(root.rglob("*.parquet")):
+            parts = dict(part.split("=", 1) for part in file.relative_to(root).parts[:-1])
+            if contract.append and version_key is not None:
+                parts[contract.replace_by] = version_key
+            partition = {name: unquote(parts[name]) for name in contract.partitions}
+            rows = pq.read_metadata(file).num_rows
+            if rows:
+                found.append(StagedFile(str(file.relative_to(table_root)), rows, file.stat().st_size, partition))
+        return found
+
+    def publish(
+        self, contract: Table, files: Iterable[StagedFile], days: DayRange, token: Token,
+        metadata: Mapping[str, Any], slices: Iterable[str] | None = None,
+    ) -> int:
+        """Replace ``days`` (or their ``slices`` of ``replace_by``) by staged files, in one commit.
+
+        Returns
+        -------
+        int
+            The version that the commit made.
+
+        Raises
+        ------
+        ContractError
+            A file lies outside the days or slices to be replaced.
+        PublishError
+            The token is no longer the newest.
+        """
+        opened = self.ensure(contract)
+        wanted_days = {str(d) for d in days}
+        wanted_slices = None if slices is None else set(slices)
+        actions = []
+        for file in files:
+            if file.partition["ds"] not in wanted_days or (
+                wanted_slices is not None and file.partition[contract.replace_by] not in wanted_slices
+            ):
+                raise ContractError(f"{contract.name}: the build made rows of {file.partition}, outside {days}.")
+            actions.append(AddAction(
+                path=file.path, size=file.bytes, partition_values=dict(file.partition),
+                modification_time=int(os.path.getmtime(self.path(contract.name) / file.path) * 1000),
+                data_change=True, stats=json.dumps({"numRecords": file.rows}),
+            ))
+        filters: list[tuple[str, str, Any]] = [("ds", "in", sorted(wanted_days))]
+        if wanted_slices is not None:
+            filters.append((contract.replace_by, "in", sorted(wanted_slices)))
+        token.verify()
+        opened.create_write_transaction(
+            actions, "overwrite", schema_of(contract), partition_by=list(contract.partitions),
+            partition_filters=filters,
+            commit_properties=CommitProperties(custom_metadata={"userMetadata": json.dumps(
+                {**metadata, "token": token.value}, sort_keys=True, default=str)}),
+        )
+        opened.update_incremental()
+        return opened.version()
+
+    def sweep(self, contract: Table, attempt: str) -> None:
+        """Delete what an attempt staged and did not publish."""
+        opened = self.open(contract.name)
+        root = self.path(contract.name) / "stage" / attempt
+        if not root.exists():
+            return
+        live = set() if opened is None else {unquote(str(p)) for p in opened.file_uris()}
+        if not any(str(root) in path for path in live):
+            shutil.rmtree(root)
+
+    def append(self, contract: Table, rows: list[dict[str, Any]]) -> None:
+        """Append rows to a log table (``ops.*``); small, and safe beside other appenders."""
+        if rows:
+            self.ensure(contract)
+            write_deltalake(str(self.path(contract.name)), arrow_rows(contract, rows), mode="append")
+
+    def rows(self, table: str, columns: list[str] | None = None, partitions: Any = None) -> pa.Table:
+        """A small table (or some of its partitions) as Arrow, read without Spark; empty if there is none."""
+        opened = self.open(table)
+        if opened is None:
+            return pa.table({})
+        return opened.to_pyarrow_table(columns=columns, partitions=partitions)
+
+
+def arrow_rows(contract: Table, rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows as Arrow in the contract's schema; a missing column is null, an undeclared one an error."""
+    names = [c.name for c in contract.schema]
+    for row in rows:
+        if unknown := set(row) - set(names):
+            raise ContractError(f"{contract.name}: row has undeclared columns {sorted(unknown)}.")
+    schema = pa.schema(schema_of(contract).to_arrow())
+    return pa.Table.from_pylist([{n: row.get(n) for n in names} for row in rows], schema=schema)

@@ -1,0 +1,97 @@
+"""The logs of the pipeline: append-only tables, written without Spark."""
+
+from __future__ import annotations
+
+from jobs.contract import Column, Table
+
+RUN = Table(
+    name="ops.run", group="audit", owner="platform",
+    description="One row per table and day that a run built: what it read, wrote, refused, and how long it took.",
+    columns=[
+        Column("run_id", "string", "The run: an Airflow run id or a command's."),
+        Column("attempt", "string", "The attempt within the run that did it."),
+        Column("table", "string", "Table or artifact."),
+        Column("status", "string", "published or failed."),
+        Column("rows", "bigint", "Rows in the published day.", unit="rows"),
+        Column("quarantined", "bigint", "Rows refused by a rule.", unit="rows"),
+        Column("duplicates", "bigint", "Rows that were delivered before.", unit="rows"),
+        Column("late", "bigint", "Rows too late for their day.", unit="rows"),
+        Column("reconciliation", "string", "JSON: per arrival day, rows written, quarantined, duplicate, late."),
+        Column("seconds", "double", "Wall time of the whole build, shared by the days of a range.", "s", digits=3),
+        Column("files", "int", "Files of the published day."),
+        Column("bytes", "bigint", "Size of the published day.", unit="bytes"),
+        Column("version", "bigint", "Delta version that the publish made."),
+        Column("inputs", "string", "JSON: Delta version or artifact path of every input."),
+        Column("params_hash", "string", "Hash of the node's parameters."),
+        Column("code_version", "string", "Hash of the project's source."),
+        Column("message", "string", "Why it failed."),
+        Column("at_ms", "bigint", "When it ended.", unit="ms"),
+    ],
+    keys=["run_id", "table"],
+)
+
+ARTIFACT = Table(
+    name="ops.artifact", group="audit", owner="platform",
+    description="Every fitted artifact: where it is, its checksum, what it was made from.",
+    columns=[
+        Column("artifact", "string", "Name."),
+        Column("path", "string", "Folder."),
+        Column("checksum", "string", "SHA-256 over its files."),
+        Column("facts", "string", "JSON: what its build reported (counts, recall, parameters)."),
+        Column("inputs", "string", "JSON: Delta version or artifact path of every input."),
+        Column("run_id", "string", "The run that made it."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["artifact", "checksum"],
+)
+
+RELEASE = Table(
+    name="ops.release", group="serving", owner="platform",
+    description="Every release of lists; the newest row whose kind moves the pointer names the current one.",
+    columns=[
+        Column("release_id", "string", "Day and content hash of the lists."),
+        Column("kind", "string", "nightly, backfill (never current) or rollback."),
+        Column("sequence", "bigint", "Order of the rows."),
+        Column("model", "string", "Registered model, empty for popularity."),
+        Column("model_version", "string", "Its version."),
+        Column("index_path", "string", "Index artifact used."),
+        Column("tables", "string", "JSON: serving table -> rows and Delta version."),
+        Column("run_id", "string", "The run that published it."),
+        Column("reason", "string", "Why, for a rollback."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["sequence"],
+)
+
+MODEL_PIN = Table(
+    name="ops.model_pin", group="serving", owner="model-life",
+    description="The model that each day and role used; the newest row of a day holds.",
+    columns=[
+        Column("role", "string", "What the model is for: ranker."),
+        Column("model", "string", "Registered name; empty: popularity, no model existed yet."),
+        Column("version", "string", "Version in the registry."),
+        Column("path", "string", "Local copy of the model's files."),
+        Column("checksum", "string", "SHA-256 over its files."),
+        Column("run_id", "string", "The run that pinned it."),
+        Column("reason", "string", "Why, for a deliberate re-pin."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["role", "at_ms"],
+)
+
+QUARANTINE = Table(
+    name="ops.quarantine", group="silver", owner="platform",
+    description="Rows that a rule refused, as delivered, with the rule, the run and the source file.",
+    columns=[
+        Column("source", "string", "Silver table that refused the row."),
+        Column("rule", "string", "The rule, with its column."),
+        Column("arrival_ds", "date", "Day on which the row was delivered."),
+        Column("file", "string", "File that delivered it."),
+        Column("row", "string", "The row as JSON, or the raw line where it could not be parsed."),
+        Column("run_id", "string", "The run that refused it."),
+    ],
+    keys=[], replace_by="source",
+)
+
+LOGS = (RUN, ARTIFACT, RELEASE, MODEL_PIN, QUARANTINE)
+BY_NAME = {log.name: log for log in LOGS}

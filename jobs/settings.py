@@ -1,0 +1,164 @@
+"""Where things are and how a market behaves: typed, frozen, from the environment and one file a market.
+
+``NIGHTJAR_HOME``     state of this installation (lake, landing, artifacts, logs); default ``.nightjar``
+``NIGHTJAR_LAKE``     root of the Delta tables; default ``<home>/lake``
+``NIGHTJAR_LANDING``  root of the landing zone; default ``<home>/landing``
+``NIGHTJAR_MARKET``   the market to work on; default ``demo``
+``NIGHTJAR_SPARK``    ``sc://host:port`` of a Spark Connect server; default: the embedded one
+
+A market is the file ``<home>/markets/<market>.yaml``. `nightjar simulate` and `nightjar import`
+write it on first use; after that it is the operator's to edit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+
+from jobs.contract import digest
+from jobs.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Market:
+    """The configuration of one market or tenant.
+
+    Parameters
+    ----------
+    name
+        Folder and key prefix of everything that the market owns.
+    timezone
+        IANA name; events are assigned to days in it.
+    target
+        Actions that count as success in training and evaluation.
+    groups
+        Columns of ``silver.users`` by which audits disaggregate; empty where there are none.
+    repeat_categories
+        Categories whose bought items may return at once; ``("*",)`` is all of them.
+    params
+        Options of nodes: ``{node name: {option: value}}``.
+    """
+
+    name: str
+    timezone: str = "UTC"
+    currency: str = "USD"
+    target: tuple[str, ...] = ("click",)
+    groups: tuple[str, ...] = ()
+    repeat_categories: tuple[str, ...] = ()
+    params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise SettingsError(f"Market {self.name!r}: a name has letters, digits and underscores only.")
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise SettingsError(f"Market {self.name}: {self.timezone!r} is no IANA time zone.") from None
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], where: str) -> Market:
+        known = {f.name for f in fields(cls)}
+        if unknown := set(values) - known:
+            raise SettingsError(f"{where}: unknown option {sorted(unknown)}; a market has {sorted(known)}.")
+        if "name" not in values:
+            raise SettingsError(f"{where}: a market needs a name.")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    def to_mapping(self) -> dict[str, Any]:
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in plain.items()}
+
+    @property
+    def hash(self) -> str:
+        return digest(self)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The places of one installation and the market it works on."""
+
+    home: Path
+    lake: Path
+    landing: Path
+    market: Market
+    spark: str | None = None
+
+    @property
+    def artifacts(self) -> Path:
+        return self.home / "artifacts" / self.market.name
+
+    def table_path(self, table: str) -> Path:
+        layer, name = table.split(".", 1)
+        return self.lake / self.market.name / layer / name
+
+    @property
+    def staging(self) -> Path:
+        return self.lake / self.market.name / "_staging"
+
+    @property
+    def locks(self) -> Path:
+        return self.home / "locks" / self.market.name
+
+
+def home_dir() -> Path:
+    return Path(os.environ.get("NIGHTJAR_HOME", ".nightjar")).resolve()
+
+
+def market_file(name: str, home: Path | None = None) -> Path:
+    return (home or home_dir()) / "markets" / f"{name}.yaml"
+
+
+def load_market(name: str, home: Path | None = None) -> Market:
+    """Read a market's file.
+
+    Raises
+    ------
+    SettingsError
+        There is no such file, or it holds an unknown option.
+    """
+    path = market_file(name, home)
+    if not path.exists():
+        raise SettingsError(
+            f"There is no market {name!r} ({path} is missing): run `nightjar simulate` or `nightjar import` first."
+        )
+    return Market.from_mapping(yaml.safe_load(path.read_text()) or {}, str(path))
+
+
+def save_market(market: Market, home: Path | None = None) -> Market:
+    """Write a market's file if there is none; return the market in force, which an operator may have edited.
+
+    Raises
+    ------
+    SettingsError
+        The market exists with another time zone: its days are cut already.
+    """
+    path = market_file(market.name, home)
+    if path.exists():
+        current = load_market(market.name, home)
+        if current.timezone != market.timezone:
+            raise SettingsError(
+                f"Market {market.name} has time zone {current.timezone}, not {market.timezone}: its days are cut "
+                f"already. Use another name, or edit {path} and rebuild from bronze."
+            )
+        return current
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(market.to_mapping(), sort_keys=False, allow_unicode=True))
+    return market
+
+
+def load_settings(market: str | None = None) -> Settings:
+    """Settings from the environment; ``market`` overrides ``NIGHTJAR_MARKET``."""
+    home = home_dir()
+    return Settings(
+        home=home,
+        lake=Path(os.environ.get("NIGHTJAR_LAKE", home / "lake")).resolve(),
+        landing=Path(os.environ.get("NIGHTJAR_LANDING", home / "landing")).resolve(),
+        market=load_market(market or os.environ.get("NIGHTJAR_MARKET", "demo"), home),
+        spark=os.environ.get("NIGHTJAR_SPARK"),
+    )

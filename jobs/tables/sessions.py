@@ -1,0 +1,54 @@
+"""``silver.sessions``: a user's visits; a gap of half an hour ends one, and so does midnight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs.contract import Column, DayRange, Table, TableInput, between, no_rows_where
+
+
+@dataclass(frozen=True)
+class Params:
+    """``gap_minutes`` without any action or showing ends a session."""
+
+    gap_minutes: int = 30
+
+
+CONTRACT = Table(
+    name="silver.sessions", group="silver", owner="user-understanding",
+    description="Visits: consecutive actions and showings of a user with no gap of 30 minutes.",
+    columns=[
+        Column("user_id", "bigint", "Surrogate user key.", subject=True),
+        Column("started_ms", "bigint", "First action or showing.", unit="ms"),
+        Column("ended_ms", "bigint", "Last action or showing.", unit="ms"),
+        Column("actions", "int", "Events of any kind."),
+        Column("clicks", "int", "Clicks."),
+        Column("impressions", "int", "Items shown."),
+        Column("depth", "int", "Deepest position shown."),
+        Column("terminal", "string", "Terminal, the first by name where there were several."),
+    ],
+    keys=["user_id", "started_ms"],
+    inputs=[TableInput("silver.events"), TableInput("silver.impressions")],
+    checks=[no_rows_where("ended_ms < started_ms", "a session ends before it starts"), between("depth", 0, None)],
+)
+
+
+def build(events: DataFrame, impressions: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
+    acted = events.select("ds", "user_id", "at_ms", "terminal", "action", F.lit(0).alias("position"))
+    shown = impressions.select("ds", "user_id", "at_ms", "terminal", F.lit("impression").alias("action"), "position")
+    of_user = Window.partitionBy("ds", "user_id").orderBy("at_ms")
+    gap = F.col("at_ms") - F.lag("at_ms").over(of_user)
+    starts = (gap.isNull() | (gap >= params.gap_minutes * 60_000)).cast("int")
+    numbered = acted.unionByName(shown).withColumn("_starts", starts).withColumn(
+        "_session", F.sum("_starts").over(of_user.rangeBetween(Window.unboundedPreceding, Window.currentRow))
+    )
+    return numbered.groupBy("ds", "user_id", "_session").agg(
+        F.min("at_ms").alias("started_ms"), F.max("at_ms").alias("ended_ms"),
+        F.count_if(F.col("action") != "impression").cast("int").alias("actions"),
+        F.count_if(F.col("action") == "click").cast("int").alias("clicks"),
+        F.count_if(F.col("action") == "impression").cast("int").alias("impressions"),
+        F.max("position").alias("depth"), F.min("terminal").alias("terminal"),
+    )

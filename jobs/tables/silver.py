@@ -1,0 +1,199 @@
+"""``silver.*`` of the landing feeds: typed, with surrogate keys, deduplicated, bad rows quarantined.
+
+Facts belong to the day of their own time. A row delivered on day A is owned by exactly one day: the
+day of its event where that is A or up to ``late_days`` before, else A itself, where it is refused.
+State rows replace what was known of their key from their day of arrival on; the table is a daily
+snapshot that reads its own yesterday.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs.contract import WARN, Check, Column, DayRange, Node, Table, TableInput, not_null, rows_between
+from jobs.keys import surrogate
+from jobs.landing import FEEDS, Feed, Field
+from jobs.settings import Market
+
+ENTITIES = {"users": "user_id", "items": "item_id", "creators": "creator_id"}
+
+
+@dataclass(frozen=True)
+class Params:
+    """``late_days``: how many days after its event a row may arrive and still reach its own day."""
+
+    late_days: int = 3
+
+
+LATE_DAYS = Params().late_days
+
+
+def silver_name(field: Field) -> str:
+    return f"{field.name}_ms" if field.type == "timestamp" else field.name
+
+
+def silver_column(field: Field) -> Column:
+    kind = "bigint" if field.ident or field.type == "timestamp" else field.type
+    return Column(
+        silver_name(field), kind, field.description, unit="ms" if field.type == "timestamp" else field.unit,
+        subject=field.subject, sensitive=field.sensitive, digits=6 if kind == "double" else None,
+    )
+
+
+def contract(feed: Feed) -> Table:
+    kept = [silver_column(f) for f in feed.fields if f.keep]
+    state = feed.mode == "state"
+    extra = [Column("arrival_ds", "date", "Day on which the row was delivered.", nullable=False)]
+    if feed.name in ENTITIES:
+        extra.append(Column("original_id", "string", "The source's id, which people see.",
+                            subject=feed.name == "users", nullable=False))
+    if feed.mode == "facts":
+        extra.append(Column("local_hour", "int", "Hour of day in the market's time zone.", unit="h"))
+    source = TableInput(f"bronze.{feed.name}", ahead=0 if state else LATE_DAYS, alias="bronze")
+    own = [TableInput(f"silver.{feed.name}", lag=1, optional=True, alias="yesterday")] if state else []
+    required = [silver_name(f) for f in feed.fields if f.required and f.name not in feed.key]
+    checks: list[Check] = [not_null(name) for name in required]
+    if feed.needed:
+        checks.append(rows_between(1))
+    elif not checks:
+        checks.append(rows_between(0, verdict=WARN))
+    return Table(
+        name=f"silver.{feed.name}", group="silver", owner="platform", description=feed.description,
+        columns=[*kept, *extra], keys=list(feed.key), inputs=[source, *own], checks=checks,
+        stateful=state, rejects=feed.mode,
+    )
+
+
+def typed(field: Field, market: Market) -> SparkColumn:
+    """The field's value in its silver type; null where it cannot be read."""
+    value = F.col(field.name)
+    if field.ident:
+        return surrogate(market, field.ident, value)
+    if field.type == "string":
+        return value
+    if field.type == "timestamp":
+        return F.unix_millis(F.try_to_timestamp(value))
+    if field.type in ("int", "bigint"):
+        # "3.0" is how some writers spell a nullable integer
+        whole = F.regexp_replace(F.trim(value), r"\.0+$", "")
+        return whole.try_cast(field.type)
+    return F.trim(value).try_cast(field.type)
+
+
+def refusal(feed: Feed, params: Params) -> SparkColumn:
+    """Name of the first rule that a parsed row breaks, null for a good row.
+
+    Reads the delivered columns and their typed twins, prefixed ``t_``.
+    """
+    rules: list[tuple[SparkColumn, str]] = [(F.col("raw").isNotNull(), "unparseable")]
+    text = [F.col(f.name).contains("\ufffd") for f in feed.fields]
+    rules.append((reduce(lambda a, b: a | b, [F.coalesce(t, F.lit(False)) for t in text]), "not_utf8"))
+    for field in feed.fields:
+        given, value = F.col(field.name), F.col(f"t_{field.name}")
+        if field.required:
+            rules.append((given.isNull() | (F.trim(given) == ""), f"missing:{field.name}"))
+        if field.type != "string":
+            rules.append((given.isNotNull() & (F.trim(given) != "") & value.isNull(), f"bad_type:{field.name}"))
+        if field.values:
+            rules.append((given.isNotNull() & ~given.isin(*field.values), f"unknown_value:{field.name}"))
+        for bound, broken in ((field.low, value < field.low if field.low is not None else None),
+                              (field.high, value > field.high if field.high is not None else None)):
+            if bound is not None:
+                rules.append((broken, f"out_of_range:{field.name}"))
+    if feed.mode == "facts":
+        rules.append((F.col("event_ds") > F.col("arrival_ds"), f"future:{feed.time}"))
+        rules.append((F.col("event_ds") < F.date_sub("arrival_ds", params.late_days), "late"))
+    return reduce(lambda chain, rule: chain.when(rule[0], rule[1]), rules[1:], F.when(*rules[0]))
+
+
+def parsed(feed: Feed, bronze: DataFrame, params: Params, market: Market) -> DataFrame:
+    """Bronze rows with typed twins, ``arrival_ds``, the refusing rule and the row as JSON where refused."""
+    twins = {f"t_{f.name}": typed(f, market) for f in feed.fields}
+    delivered = F.to_json(F.struct(*[f.name for f in feed.fields]))
+    return (
+        bronze.withColumnRenamed("ds", "arrival_ds")
+        .withColumns(twins)
+        .withColumn("_reject", refusal(feed, params))
+        .withColumn("_raw", F.when(F.col("_reject").isNotNull(), F.coalesce("raw", delivered)))
+        .withColumn("_file", F.col("file"))
+        .withColumn("_tie", F.xxhash64(*[f.name for f in feed.fields]))
+    )
+
+
+def typed_columns(feed: Feed) -> list[SparkColumn]:
+    columns = [F.col(f"t_{f.name}").alias(silver_name(f)) for f in feed.fields if f.keep]
+    if feed.name in ENTITIES:
+        columns.append(F.coalesce(F.col(ENTITIES[feed.name]), F.lit("")).alias("original_id"))
+    return columns
+
+
+def build_facts(feed: Feed, bronze: DataFrame, days: DayRange, params: Params, market: Market) -> DataFrame:
+    """Rows owned by ``days``: the winner of a repeated id is the first delivered."""
+    on_time = F.coalesce(
+        F.col("event_ds").between(F.date_sub("arrival_ds", params.late_days), F.col("arrival_ds")), F.lit(False)
+    )
+    owned = (
+        parsed(feed, bronze, params, market)
+        .withColumn("ds", F.when(on_time, F.col("event_ds")).otherwise(F.col("arrival_ds")))
+        .where(days.where())
+    )
+    first = Window.partitionBy("ds", F.col("_reject").isNull(), *feed.key).orderBy("arrival_ds", "_file", "_tie")
+    local = F.from_utc_timestamp(F.timestamp_millis(f"t_{feed.time}"), market.timezone)
+    return (
+        owned.withColumn("_nth", F.row_number().over(first))
+        .withColumn("_reject", F.when(F.col("_reject").isNull() & (F.col("_nth") > 1), "duplicate")
+                    .otherwise(F.col("_reject")))
+        .select("ds", *typed_columns(feed), "arrival_ds", F.hour(local).alias("local_hour"),
+                "_reject", "_raw", "_file")
+    )
+
+
+def build_state(
+    feed: Feed, bronze: DataFrame, yesterday: DataFrame, days: DayRange, params: Params, market: Market
+) -> DataFrame:
+    """The snapshot of every day: of each key the last row delivered by then; refused rows beside it."""
+    keys = list(feed.key)
+    rows = parsed(feed, bronze.where(days.where()), params, market)
+    last = Window.partitionBy("arrival_ds", F.col("_reject").isNull(), *keys).orderBy(
+        F.col("_file").desc(), F.col("_tie").desc()
+    )
+    rows = rows.withColumn("_nth", F.row_number().over(last)).withColumn(
+        "_reject",
+        F.when(F.col("_reject").isNull() & (F.col("_nth") > 1), "duplicate").otherwise(F.col("_reject")),
+    )
+    columns = [*[silver_name(f) for f in feed.fields if f.keep], "arrival_ds"]
+    columns += ["original_id"] if feed.name in ENTITIES else []
+    marks = ["_reject", "_raw", "_file"]
+    changes = rows.select("_reject", "_raw", "_file", "arrival_ds", *typed_columns(feed))
+    known = yesterday.where(f"ds = DATE'{days.first}' - INTERVAL 1 DAY").select(*columns)
+    good = changes.where("_reject IS NULL").select(*columns).unionByName(known)
+    until = F.lead("arrival_ds").over(Window.partitionBy(*keys).orderBy("arrival_ds"))
+    snapshot = (
+        good.withColumn("_until", F.coalesce(F.date_sub(until, 1), F.lit(days.last)))
+        .withColumn("_from", F.greatest("arrival_ds", F.lit(days.first)))
+        .withColumn("ds", F.explode(F.sequence("_from", F.greatest("_from", "_until"))))
+        .where("ds <= _until")
+    )
+    kept = snapshot.select("ds", *columns, *[F.lit(None).cast("string").alias(m) for m in marks])
+    refused = changes.where("_reject IS NOT NULL").withColumn("ds", F.col("arrival_ds"))
+    return kept.unionByName(refused.select("ds", *columns, *marks))
+
+
+def node(feed: Feed) -> Node:
+    if feed.mode == "facts":
+        def build(bronze: DataFrame, *, days: DayRange, params: Params, market: Market) -> DataFrame:
+            return build_facts(feed, bronze, days, params, market)
+    else:
+        def build(
+            bronze: DataFrame, yesterday: DataFrame, *, days: DayRange, params: Params, market: Market
+        ) -> DataFrame:
+            return build_state(feed, bronze, yesterday, days, params, market)
+    return Node(contract(feed), build, Params)
+
+
+NODES = [node(feed) for feed in FEEDS]

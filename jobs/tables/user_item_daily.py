@@ -1,0 +1,49 @@
+"""``silver.user_item_daily``: what each user did with each item in a day; the base of collaborative models."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between
+from jobs.interactions import NEGATIVE, PURCHASE, count_of, interactions, strength
+from jobs.settings import Market
+
+CONTRACT = Table(
+    name="silver.user_item_daily", group="silver", owner="user-understanding",
+    description="Showings, actions and strength of preference of each user and item in the day.",
+    columns=[
+        Column("user_id", "bigint", "Surrogate user key.", subject=True),
+        Column("item_id", "bigint", "Surrogate item key."),
+        Column("impressions", "int", "Times shown."),
+        Column("clicks", "int", "Clicks."),
+        Column("targets", "int", "Actions that the market counts as success."),
+        Column("purchases", "int", "Sale lines."),
+        Column("negatives", "int", "Dislikes, not interested, blocked authors."),
+        Column("rejections", "int", "Not interested, blocked author, already purchased: asked not to see it."),
+        Column("strength", "double", "Sum of the strengths of the actions (jobs.interactions).", digits=4),
+        Column("dwell_ms", "bigint", "Time spent.", unit="ms"),
+        Column("last_ms", "bigint", "Last action or showing.", unit="ms"),
+    ],
+    keys=["user_id", "item_id"],
+    inputs=[TableInput("silver.events"), TableInput("silver.orders"), TableInput("silver.impressions")],
+    checks=[between("strength", 0, None)],
+)
+
+
+def build(
+    events: DataFrame, orders: DataFrame, impressions: DataFrame, *, days: DayRange, params: NoParams, market: Market
+) -> DataFrame:
+    shown = impressions.select(
+        "ds", "user_id", "item_id", "at_ms", F.lit("impression").alias("action"),
+        F.lit(None).cast("bigint").alias("dwell_ms"),
+    )
+    acted = interactions(events, orders).select(*shown.columns)
+    return acted.unionByName(shown).groupBy("ds", "user_id", "item_id").agg(
+        count_of("impression").alias("impressions"), count_of("click").alias("clicks"),
+        count_of(*market.target).alias("targets"), count_of(PURCHASE).alias("purchases"),
+        count_of(*NEGATIVE).alias("negatives"),
+        count_of("not_interested", "block_author", "already_purchased").alias("rejections"),
+        F.sum(strength(F.col("action"))).alias("strength"),
+        F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"), F.max("at_ms").alias("last_ms"),
+    )
