@@ -160,6 +160,17 @@ class ArtifactInput:
 
 
 @dataclass(frozen=True)
+class ModelInput:
+    """The registered model that is pinned for the day in a role, as a folder path; None before the first."""
+
+    role: str
+
+    @property
+    def argument(self) -> str:
+        return self.role
+
+
+@dataclass(frozen=True)
 class LandingInput:
     """A landing feed, read as delivered: every column a string (see ``jobs.landing``)."""
 
@@ -248,7 +259,7 @@ class Table:
     description: str
     columns: Sequence[Column]
     keys: Sequence[str]
-    inputs: Sequence[TableInput | ArtifactInput | LandingInput] = ()
+    inputs: Sequence[TableInput | ArtifactInput | ModelInput | LandingInput] = ()
     checks: Sequence[Check] = ()
     grain: str = "range"
     stateful: bool = False

@@ -33,6 +33,7 @@ from jobs.contract import (
     Column,
     DayRange,
     LandingInput,
+    ModelInput,
     Node,
     Table,
     TableInput,
@@ -41,8 +42,9 @@ from jobs.contract import (
 )
 from jobs.errors import CheckFailed, ContractError
 from jobs.lake import Lake, StagedFile
+from jobs.landing import landed_rows
 from jobs.locks import exclusive
-from jobs.reconcile import Reconciliation, reconcile
+from jobs.reconcile import Reconciliation, reconcile, row_counts
 from jobs.session import ROOT, PACKAGES, interrupt, session_id, ship_code
 from jobs.settings import Settings
 
@@ -185,6 +187,10 @@ class Runner:
             if isinstance(each, LandingInput):
                 arguments[each.argument] = self.read_landing(self.spark, self.settings, each.feed, days)
                 read[f"landing.{each.feed}"] = str(days)
+            elif isinstance(each, ModelInput):
+                pin = pinned(self.lake, each.role, days.last)
+                arguments[each.argument] = Path(pin["path"]) if pin and pin["path"] else None
+                read[f"model.{each.role}"] = f"{pin['model']}/{pin['version']}" if pin else None
             elif isinstance(each, ArtifactInput):
                 found = self.artifact(each, days.last)
                 arguments[each.argument] = found
@@ -279,18 +285,21 @@ class Runner:
         """
         contract = node.contract
         started = time.monotonic()
-        frame, read, params_hash = self._call(node, days)
-        frame = conform(contract, frame)
         folder = self._stage_folder(contract, self.attempt)
         if folder.exists() and not keep:
             shutil.rmtree(folder)
-        partitions = (["kept"] if contract.rejects else []) + stage_partitions(contract)
-        writer = frame.hint("rebalance", *[F.col(p) for p in partitions])
-        writer.write.mode("append").partitionBy(*partitions).parquet(str(folder))
-        rows = self._check_structure(contract, days)
+        if self._nothing_to_read(node, days):
+            rows, read, params_hash = {str(d): 0 for d in days}, {}, digest(self.params(node))
+        else:
+            frame, read, params_hash = self._call(node, days)
+            partitions = (["kept"] if contract.rejects else []) + stage_partitions(contract)
+            writer = conform(contract, frame).hint("rebalance", *[F.col(p) for p in partitions])
+            writer.write.mode("append").partitionBy(*partitions).parquet(str(folder))
+            rows = self._check_structure(contract, days)
         found = None
         if contract.rejects:
             found = reconcile(self.spark, self.lake, contract, str(folder), days)
+        self._count_landed(node, rows)
         staged = Staged(
             contract.name, days, self.attempt, round(time.monotonic() - started, 3), rows, read, params_hash,
             reconciliation=found,
@@ -298,6 +307,35 @@ class Runner:
         self.staged[contract.name] = staged
         log.info("%s %s: %s rows staged in %.1f s", contract.name, days, sum(rows.values()), staged.seconds)
         return staged
+
+    def _nothing_to_read(self, node: Node, days: DayRange) -> bool:
+        """True when every input table has no row in its window: whatever the build, it makes no row."""
+        if not node.table_inputs or node.landing_inputs:
+            return False
+        return not any(self._rows_within(each, each.window(days)) for each in node.table_inputs)
+
+    def _rows_within(self, each: TableInput, window: DayRange) -> int:
+        if each.table in self.staged:
+            staged = self.staged[each.table].rows
+            counts = row_counts(self.lake, each.table) | staged
+        elif self.lake.open(each.table) is None:
+            # never built: reading it raises the error that says so, unless it may be missing
+            return 0 if each.optional else 1
+        else:
+            counts = row_counts(self.lake, each.table)
+        return sum(n for ds, n in counts.items() if window.first <= dt.date.fromisoformat(ds) <= window.last)
+
+    def _count_landed(self, node: Node, rows: dict[str, int]) -> None:
+        """Hold what was read of a feed against its manifests, a day at a time."""
+        for each in node.landing_inputs:
+            for ds, read in rows.items():
+                promised = landed_rows(
+                    self.settings.landing, self.settings.market.name, each.feed, dt.date.fromisoformat(ds)
+                )
+                if read != promised:
+                    raise CheckFailed(
+                        f"{node.name} {ds}: the manifests of feed {each.feed} promise {promised} rows, {read} were read."
+                    )
 
     def _check_structure(self, contract: Table, days: DayRange) -> dict[str, int]:
         """Rows per day, after one aggregation that proves keys, NOT NULL columns and days."""
@@ -510,6 +548,12 @@ def latest_artifact(lake: Lake, name: str, ds: dt.date, max_age: int = 30) -> Pa
     if not fit:
         return None
     return Path(max(fit, key=lambda r: (r["ds"], r["at_ms"]))["path"])
+
+
+def pinned(lake: Lake, role: str, ds: dt.date) -> dict[str, Any] | None:
+    """The newest pin of a role for exactly ``ds``, or None."""
+    rows = [r for r in lake.rows(ops.MODEL_PIN.name).to_pylist() if r["role"] == role and r["ds"] == ds]
+    return max(rows, key=lambda r: r["at_ms"]) if rows else None
 
 
 def folder_checksum(folder: Path) -> str:

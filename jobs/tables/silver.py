@@ -156,32 +156,34 @@ def build_facts(feed: Feed, bronze: DataFrame, days: DayRange, params: Params, m
 def build_state(
     feed: Feed, bronze: DataFrame, yesterday: DataFrame, days: DayRange, params: Params, market: Market
 ) -> DataFrame:
-    """The snapshot of every day: of each key the last row delivered by then; refused rows beside it."""
-    keys = list(feed.key)
-    rows = parsed(feed, bronze.where(days.where()), params, market)
-    last = Window.partitionBy("arrival_ds", F.col("_reject").isNull(), *keys).orderBy(
-        F.col("_file").desc(), F.col("_tie").desc()
-    )
-    rows = rows.withColumn("_nth", F.row_number().over(last)).withColumn(
-        "_reject",
-        F.when(F.col("_reject").isNull() & (F.col("_nth") > 1), "duplicate").otherwise(F.col("_reject")),
-    )
+    """The snapshot of every day: of each key the last row delivered by then; refused rows beside it.
+
+    A row holds from its day of arrival to the day before its key's next arrival; one that the same
+    day's later row replaces is a duplicate.
+    """
     columns = [*[silver_name(f) for f in feed.fields if f.keep], "arrival_ds"]
     columns += ["original_id"] if feed.name in ENTITIES else []
-    marks = ["_reject", "_raw", "_file"]
-    changes = rows.select("_reject", "_raw", "_file", "arrival_ds", *typed_columns(feed))
-    known = yesterday.where(f"ds = DATE'{days.first}' - INTERVAL 1 DAY").select(*columns)
-    good = changes.where("_reject IS NULL").select(*columns).unionByName(known)
-    until = F.lead("arrival_ds").over(Window.partitionBy(*keys).orderBy("arrival_ds"))
-    snapshot = (
-        good.withColumn("_until", F.coalesce(F.date_sub(until, 1), F.lit(days.last)))
-        .withColumn("_from", F.greatest("arrival_ds", F.lit(days.first)))
-        .withColumn("ds", F.explode(F.sequence("_from", F.greatest("_from", "_until"))))
-        .where("ds <= _until")
+    marks = ["_reject", "_raw", "_file", "_tie"]
+    delivered = parsed(feed, bronze, params, market).select(*marks, "arrival_ds", *typed_columns(feed))
+    known = yesterday.where(f"ds = DATE'{days.first}' - INTERVAL 1 DAY").select(
+        *[F.lit(None).cast("string").alias(m) for m in marks[:3]], F.lit(0).cast("bigint").alias("_tie"), *columns
     )
-    kept = snapshot.select("ds", *columns, *[F.lit(None).cast("string").alias(m) for m in marks])
-    refused = changes.where("_reject IS NOT NULL").withColumn("ds", F.col("arrival_ds"))
-    return kept.unionByName(refused.select("ds", *columns, *marks))
+    of_key = Window.partitionBy(F.col("_reject").isNull(), *feed.key).orderBy("arrival_ds", "_file", "_tie")
+    following = F.lead("arrival_ds").over(of_key)
+    good = F.col("_reject").isNull()
+    replaced = good & F.coalesce(F.col("_next") == F.col("arrival_ds"), F.lit(False))
+    begins = F.greatest("arrival_ds", F.lit(days.first))
+    ends = F.when(F.col("_reject").isNull(), F.coalesce(F.date_sub("_next", 1), F.lit(days.last)))
+    return (
+        delivered.select(*marks, *columns).unionByName(known.select(*marks, *columns))
+        .withColumn("_next", following)
+        .withColumn("_reject", F.when(replaced, "duplicate").otherwise(F.col("_reject")))
+        .withColumn("_begin", begins)
+        .withColumn("_end", F.coalesce(ends, F.col("_begin")))
+        .where("_end >= _begin")
+        .withColumn("ds", F.explode(F.sequence("_begin", "_end")))
+        .select("ds", *columns, "_reject", "_raw", "_file")
+    )
 
 
 def node(feed: Feed) -> Node:

@@ -1,0 +1,46 @@
+"""Trailing windows over daily tables, for one day or a range of days in one pass."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from jobs.contract import DayRange
+
+
+def spread(daily: DataFrame, days: DayRange, window: int) -> DataFrame:
+    """Give each daily row to every day of ``days`` whose trailing window holds it.
+
+    Parameters
+    ----------
+    daily
+        Rows with their day in ``ds``.
+    days
+        The days to build.
+    window
+        Length in days, the built day included.
+
+    Returns
+    -------
+    DataFrame
+        The rows with ``ds`` the built day, ``event_ds`` their own, and ``age`` in days (0: the built day).
+    """
+    first = F.greatest(F.col("ds"), F.lit(days.first))
+    last = F.least(F.date_add("ds", window - 1), F.lit(days.last))
+    return (
+        daily.withColumn("event_ds", F.col("ds"))
+        .withColumn("_last", last).withColumn("_first", first).where("_first <= _last")
+        .withColumn("ds", F.explode(F.sequence("_first", "_last")))
+        .withColumn("age", F.datediff("ds", "event_ds"))
+        .drop("_first", "_last")
+    )
+
+
+def summed(column: str, window: int, kind: str = "int") -> Column:
+    """Sum of ``column`` over the rows of the last ``window`` days; 0 where there is none."""
+    return F.coalesce(F.sum(F.when(F.col("age") < window, F.col(column))), F.lit(0)).cast(kind)
+
+
+def decay(half_life_days: float) -> Column:
+    """Weight ``2^(-age / half_life_days)`` of a row: 1 on the built day, a half after each half-life."""
+    return F.pow(F.lit(0.5), F.col("age") / F.lit(half_life_days))
