@@ -1,0 +1,133 @@
+"""The embedded Spark Connect server: one JVM on the loopback interface that every task shares."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+
+from jobs.services.component import Component
+from jobs.services.jars import jar_paths, spark_home
+from jobs.services.java import find_java
+from jobs.services.state import LOOPBACK, State, port_open
+
+SERVER = "org.apache.spark.sql.connect.service.SparkConnectServer"
+
+# Errors only to the log: at INFO Spark writes megabytes a night. The file rolls, a server lives for weeks.
+LOG4J = """\
+rootLogger.level = warn
+rootLogger.appenderRef.console.ref = console
+appender.console.type = Console
+appender.console.name = console
+appender.console.target = SYSTEM_ERR
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d{yyyy-MM-dd HH:mm:ss} %p %c{1}: %maxLen{%m}{2000}%n%ex{12}
+logger.connect.name = org.apache.spark.sql.connect.service.SparkConnectServer
+logger.connect.level = info
+"""
+
+
+def url(state: State) -> str:
+    """The address for clients."""
+    return f"sc://{LOOPBACK}:{state.port('spark')}"
+
+
+def cores() -> str:
+    """Cores for Spark: ``NIGHTJAR_CORES``, else all."""
+    return os.environ.get("NIGHTJAR_CORES", "*")
+
+
+def configuration(state: State) -> dict[str, str]:
+    """Spark's properties; ``<home>/spark.conf`` may hold more, and they win."""
+    work = state.folder("spark")
+    scratch = state.folder("spark", "tmp")
+    java_options = [
+        f"-Djava.io.tmpdir={scratch}",
+        f"-Dderby.system.home={work}",
+        "-XX:+UseParallelGC",
+        # A server that is out of memory answers nothing; one that exits is restarted.
+        "-XX:+ExitOnOutOfMemoryError",
+    ]
+    return {
+        "spark.master": f"local[{cores()}]",
+        "spark.app.name": "nightjar",
+        "spark.driver.memory": os.environ.get("NIGHTJAR_SPARK_MEMORY", "2500m"),
+        "spark.driver.bindAddress": LOOPBACK,
+        "spark.driver.host": LOOPBACK,
+        "spark.driver.extraJavaOptions": " ".join(java_options),
+        "spark.connect.grpc.binding.address": LOOPBACK,
+        "spark.connect.grpc.binding.port": str(state.port("spark")),
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.jars": ",".join(str(path) for path in jar_paths()),
+        "spark.local.dir": str(scratch),
+        "spark.scheduler.mode": "FAIR",
+        "spark.pyspark.python": sys.executable,
+        "spark.pyspark.driver.python": sys.executable,
+        "spark.python.worker.reuse": "true",
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.warehouse.dir": str(work / "warehouse"),
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.ansi.enabled": "true",
+        "spark.sql.adaptive.enabled": "true",
+        "spark.sql.shuffle.partitions": os.environ.get("NIGHTJAR_SHUFFLE_PARTITIONS", "4"),
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.parquet.compression.codec": "zstd",
+        # Without it VACUUM of a tiny table takes over a minute: it lists files with thousands of tasks.
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": "4",
+        "spark.databricks.delta.snapshotPartitions": "2",
+    }
+
+
+def prepare(state: State) -> None:
+    """Write the configuration, and remove what a killed server left behind."""
+    shutil.rmtree(state.folder("spark") / "tmp", ignore_errors=True)
+    conf = state.folder("spark", "conf")
+    lines = [f"{key} {value}" for key, value in configuration(state).items()]
+    extra = state.home / "spark.conf"
+    lines += extra.read_text().splitlines() if extra.exists() else []
+    (conf / "nightjar.conf").write_text("\n".join(lines) + "\n")
+    (conf / "log4j2.properties").write_text(LOG4J)
+
+
+def command(state: State) -> Sequence[str]:
+    properties = state.root / "spark" / "conf" / "nightjar.conf"
+    submit = str(spark_home() / "bin" / "spark-submit")
+    return [submit, "--class", SERVER, "--properties-file", str(properties), "spark-internal"]
+
+
+def environment(state: State) -> Mapping[str, str]:
+    """The user's environment without any Spark settings of theirs.
+
+    An exported SPARK_DAEMON_MEMORY, for one, silently replaces the driver's memory.
+    """
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SPARK_", "PYSPARK_"))}
+    java = find_java()[0]
+    return {
+        **kept,
+        "JAVA_HOME": str(java.parent.parent),
+        "SPARK_HOME": str(spark_home()),
+        "SPARK_CONF_DIR": str(state.root / "spark" / "conf"),
+        "SPARK_LOCAL_IP": LOOPBACK,
+        # One thread a Python worker: there is one worker a core already.
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def components() -> list[Component]:
+    """The server."""
+    return [
+        Component(
+            name="spark",
+            service="spark",
+            command=command,
+            env=environment,
+            cwd=lambda state: state.folder("spark"),
+            prepare=prepare,
+            ready=lambda state: port_open(state.port("spark")),
+            url=url,
+            timeout=90,
+        )
+    ]
