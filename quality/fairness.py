@@ -1,0 +1,238 @@
+"""``audit.fairness``: whether groups of people are served alike, with counts and intervals beside every number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.contract import Column, DayRange, Table, TableInput, in_set
+from jobs.settings import Market
+from quality.intervals import difference, quotient, wilson
+from quality.lists import between_days, days_before, frame_of, hit_positions, list_figure, lists, on, positives
+
+LONGEST, ACTIVE = 7, 28
+TENURE, UNKNOWN = "tenure", "unknown"
+OK, WARNING, TOO_SMALL = "ok", "warn", "too small"
+
+
+@dataclass(frozen=True)
+class Params:
+    """When groups differ too much, and when they are too small to say so.
+
+    Parameters
+    ----------
+    surface
+        Whose lists are judged.
+    cut, personalised_items, popular_channels
+        A user is covered when the first ``cut`` items hold at least ``personalised_items`` from
+        channels other than these.
+    min_group
+        Users below which a group is too small to compare.
+    coverage_limit
+        A larger difference of coverage between groups is a warning.
+    new_days
+        Days since joining in which a person is new.
+    horizons
+        As in ``audit.evaluation``.
+    """
+
+    surface: str = "feed"
+    cut: int = 10
+    personalised_items: int = 5
+    popular_channels: tuple[str, ...] = ("popular",)
+    min_group: int = 200
+    coverage_limit: float = 0.15
+    new_days: int = 30
+    horizons: tuple[int, ...] = (1, 7)
+
+
+CONTRACT = Table(
+    name="audit.fairness", group="audit", owner="quality",
+    description="Service of groups of people: whether they get a list and a personalised one (coverage), and how "
+    "good it was (NDCG). Difference is the greatest less the least, ratio the least over the greatest, over groups "
+    "of 200 users or more; smaller groups are too small to say anything about.",
+    columns=[
+        Column("attribute", "string", "What people are grouped by: a column of silver.users, or tenure."),
+        Column("group", "string", "The attribute's value; empty where groups are compared."),
+        Column("kind", "string", "group, difference or ratio."),
+        Column("metric", "string", "coverage, served or ndcg."),
+        Column("k", "int", "Positions that count."),
+        Column("horizon_days", "int", "Days after list_ds in which an action counts; 0 where none is needed."),
+        Column("list_ds", "date", "Day of the judged lists.", nullable=False),
+        Column("value", "double", "The figure.", digits=6),
+        Column("lo", "double", "Lower end of the 95 % interval.", digits=6),
+        Column("hi", "double", "Upper end of the 95 % interval.", digits=6),
+        Column("n", "bigint", "Users, of all compared groups in a difference or ratio.", unit="users"),
+        Column("threshold", "double", "Limit that the figure is held against, where there is one.", digits=6),
+        Column("verdict", "string", "ok, warn, or too small; null where there is no limit."),
+    ],
+    keys=["attribute", "group", "kind", "metric", "k", "horizon_days"],
+    inputs=[
+        TableInput("serving.recommendations", days=LONGEST + 1, optional=True),
+        TableInput("silver.users"),
+        TableInput("silver.user_daily", days=ACTIVE, optional=True),
+        TableInput("silver.user_item_daily", days=LONGEST, optional=True),
+    ],
+    checks=[in_set("kind", ("group", "difference", "ratio")), in_set("verdict", (OK, WARNING, TOO_SMALL))],
+    grain="day",
+)
+
+
+def people(users: DataFrame, days: DayRange, params: Params, market: Market) -> DataFrame:
+    """Each user's group in every attribute, as known at the end of the day.
+
+    Returns
+    -------
+    DataFrame
+        ``user_id, attribute, group``; a person whose value is not known is in the group ``unknown``.
+    """
+    joined = F.from_utc_timestamp(F.timestamp_millis("registered_at_ms"), market.timezone).cast("date")
+    tenure = F.when(joined.isNotNull(), F.when(
+        F.date_diff(F.lit(days.last), joined) < params.new_days, F.lit("new")).otherwise(F.lit("old")))
+    values = {name: F.col(name).cast("string") for name in market.groups} | {TENURE: tenure}
+    pairs = [
+        F.struct(F.lit(name).alias("attribute"), F.coalesce(value, F.lit(UNKNOWN)).alias("group"))
+        for name, value in values.items()
+    ]
+    return users.where(on(days.last)).select("user_id", F.explode(F.array(*pairs)).alias("of")).select(
+        "user_id", "of.*"
+    )
+
+
+def service(recommendations: DataFrame, user_daily: DataFrame, days: DayRange, params: Params) -> DataFrame:
+    """Who got a list, and a personalised one, of those active in 28 days or served.
+
+    People who stay away get no list by design; counting them would measure activity, not service.
+
+    Returns
+    -------
+    DataFrame
+        ``user_id, served int, covered int``.
+    """
+    active = user_daily.where(between_days(days_before(days.last, ACTIVE - 1), days.last)).select("user_id").distinct()
+    top = recommendations.where(
+        on(days.last) & (F.col("surface") == params.surface) & (F.col("rank") <= params.cut)
+    )
+    own = F.count_if(~F.coalesce(F.col("channel").isin(*params.popular_channels), F.lit(True)))
+    got = top.groupBy("user_id").agg(
+        F.lit(1).alias("served"), (own >= params.personalised_items).cast("int").alias("covered")
+    )
+    return active.join(got, "user_id", "full").fillna(0, ["served", "covered"])
+
+
+def outcomes(
+    recommendations: DataFrame, user_item_daily: DataFrame, days: DayRange, horizon: int, params: Params
+) -> DataFrame:
+    """Which positions hit for the users of the lists made ``horizon`` days ago.
+
+    Returns
+    -------
+    DataFrame
+        ``user_id, horizon_days, hits, relevant``.
+    """
+    list_ds = days_before(days.last, horizon)
+    served = lists(recommendations.where(on(list_ds) & (F.col("surface") == params.surface)), params.cut)
+    return served.join(positives(user_item_daily, list_ds, horizon), "user_id").select(
+        "user_id", F.lit(horizon).alias("horizon_days"), hit_positions().alias("hits"),
+        F.size("wanted").alias("relevant"),
+    )
+
+
+def build(
+    recommendations: DataFrame, users: DataFrame, user_daily: DataFrame, user_item_daily: DataFrame,
+    *, days: DayRange, params: Params, market: Market,
+) -> DataFrame:
+    groups = people(users, days, params, market)
+    served = service(recommendations, user_daily, days, params).join(groups, "user_id")
+    judged = reduce(DataFrame.unionByName, [
+        outcomes(recommendations, user_item_daily, days, h, params) for h in params.horizons
+    ]).join(groups, "user_id")
+    counts = served.groupBy("attribute", "group").agg(
+        F.count("*").alias("users"), F.sum("served").alias("served"), F.sum("covered").alias("covered")
+    )
+    patterns = judged.groupBy("attribute", "group", "horizon_days", "hits", "relevant").agg(F.count("*").alias("users"))
+    found = counts.unionByName(patterns, allowMissingColumns=True).toArrow().to_pylist()
+    known = {r["attribute"] for r in found if r["group"] != UNKNOWN}
+    rows = [row for row in figures(found, days, params) if row["attribute"] in known]
+    return frame_of(users.sparkSession, CONTRACT, rows)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A group's figure and its interval; ``n`` users."""
+
+    group: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def estimate(self) -> tuple[float, float, float]:
+        return self.value, self.low, self.high
+
+
+def figures(found: list[dict[str, Any]], days: DayRange, params: Params) -> Iterator[dict[str, Any]]:
+    """Rows of every attribute and metric: each group's, then their difference and ratio."""
+    for attribute in sorted({r["attribute"] for r in found}):
+        of = sorted((r for r in found if r["attribute"] == attribute), key=lambda r: r["group"])
+        counts = [r for r in of if r["horizon_days"] is None]
+        if any(r["served"] for r in counts):
+            for metric, column in (("coverage", "covered"), ("served", "served")):
+                shares = [Figure(r["group"], r[column] / r["users"], *wilson(r[column], r["users"]), r["users"])
+                          for r in counts]
+                limit = params.coverage_limit if metric == "coverage" else None
+                yield from compared(attribute, metric, 0, shares, days, params, limit)
+        for horizon in params.horizons:
+            patterns = [r for r in of if r["horizon_days"] == horizon]
+            gains = list(quality_of_groups(patterns, params))
+            if gains:
+                yield from compared(attribute, "ndcg", horizon, gains, days, params, None)
+
+
+def quality_of_groups(patterns: list[dict[str, Any]], params: Params) -> Iterator[Figure]:
+    for group in sorted({r["group"] for r in patterns}):
+        of = [r for r in patterns if r["group"] == group]
+        n = int(np.sum([r["users"] for r in of]))
+        value, low, high = list_figure(
+            f"ndcg@{params.cut}", [r["hits"] for r in of], [r["relevant"] for r in of], [r["users"] for r in of], n
+        )
+        yield Figure(group, value, low, high, n)
+
+
+def compared(
+    attribute: str, metric: str, horizon: int, groups: Sequence[Figure], days: DayRange, params: Params,
+    limit: float | None,
+) -> Iterator[dict[str, Any]]:
+    """A row per group, then difference and ratio between the best and the worst that are large enough.
+
+    People whose group is not known are reported, and compared with nobody.
+    """
+    shared = {"ds": days.last, "attribute": attribute, "metric": metric, "k": params.cut, "horizon_days": horizon,
+              "list_ds": days_before(days.last, horizon)}
+    for g in groups:
+        verdict = TOO_SMALL if g.n < params.min_group else None
+        yield shared | {"group": g.group, "kind": "group", "verdict": verdict, "n": g.n} | numbers(g.estimate)
+    large = [g for g in groups if g.n >= params.min_group and g.group != UNKNOWN]
+    n = sum(g.n for g in large)
+    if len(large) < 2:
+        for kind in ("difference", "ratio"):
+            yield shared | {"group": "", "kind": kind, "n": n, "verdict": TOO_SMALL}
+        return
+    least, most = min(large, key=lambda g: (g.value, g.group)), max(large, key=lambda g: (g.value, g.group))
+    gap = difference(most.estimate, least.estimate)
+    verdict = None if limit is None else (WARNING if gap[0] > limit else OK)
+    yield shared | {"group": "", "kind": "difference", "n": n, "threshold": limit, "verdict": verdict} | numbers(gap)
+    yield shared | {"group": "", "kind": "ratio", "n": n} | numbers(quotient(least.estimate, most.estimate))
+
+
+def numbers(estimate: tuple[float, float, float]) -> dict[str, float | None]:
+    """The three numbers as columns; one that cannot be said is null."""
+    return {name: x if math.isfinite(x) else None for name, x in zip(("value", "lo", "hi"), estimate, strict=True)}

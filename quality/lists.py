@@ -1,0 +1,199 @@
+"""What the audits of lists share: who is judged, what counts as a hit, and what a list may hold.
+
+Lists travel as one row a user with the items in an array, in list order. Figures are then made from
+*patterns*: the distinct (positions that hit, number of relevant items) with how many users have each.
+Users without a hit, most of them, fold into a few rows, so what leaves Spark is bounded by the number of
+patterns and not by the number of users.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.contract import Table
+from jobs.lake import arrow_rows
+from jobs.settings import Market
+from quality.intervals import bootstrap, jackknife
+from quality.metrics import parse, per_user
+
+USER_GROUPS = 10
+"""Random groups of users, one of which is left out at a time for a jackknife interval."""
+
+
+def frame_of(spark: SparkSession, contract: Table, rows: list[dict[str, Any]]) -> DataFrame:
+    """Rows as a frame with the contract's columns; an empty frame for no rows."""
+    if not rows:
+        return spark.createDataFrame([], ", ".join(f"`{c.name}` {c.type}" for c in contract.schema))
+    return spark.createDataFrame(arrow_rows(contract, rows))
+
+
+def days_before(ds: dt.date, n: int) -> dt.date:
+    return ds - dt.timedelta(days=n)
+
+
+def on(day: dt.date) -> Column:
+    return F.col("ds") == F.lit(day)
+
+
+def between_days(first: dt.date, last: dt.date) -> Column:
+    """The rows of the days from ``first`` to ``last``, both included."""
+    return F.col("ds").between(F.lit(first), F.lit(last))
+
+
+def eligible(items: DataFrame, day: dt.date) -> DataFrame:
+    """Items that a list of ``day`` may hold: active, and in stock where stock is a limit.
+
+    Returns
+    -------
+    DataFrame
+        ``item_id, category``.
+    """
+    active = F.coalesce(F.col("status"), F.lit("active")) == "active"
+    return items.where(on(day) & active & (F.coalesce(F.col("stock"), F.lit(1)) > 0)).select("item_id", "category")
+
+
+def lists(rows: DataFrame, width: int, *by: str) -> DataFrame:
+    """Fold rows of ``user_id, rank, item_id`` into one row a user (and ``by``) with at most ``width`` items.
+
+    Returns
+    -------
+    DataFrame
+        ``*by, user_id, items array<bigint>``, in order of rank, ties by item.
+    """
+    pairs = F.array_sort(F.collect_list(F.struct("rank", "item_id")))
+    return rows.where(F.col("rank") <= width).groupBy(*by, "user_id").agg(
+        F.slice(F.transform(pairs, lambda p: p["item_id"]), 1, width).alias("items")
+    )
+
+
+def positives(user_item_daily: DataFrame, list_ds: dt.date, horizon: int) -> DataFrame:
+    """What each user took in the ``horizon`` days after ``list_ds``.
+
+    Returns
+    -------
+    DataFrame
+        ``user_id, wanted array<bigint>``; users with at least one such item only.
+    """
+    window = between_days(days_before(list_ds, -1), days_before(list_ds, -horizon))
+    taken = user_item_daily.where(window & (F.col("targets") > 0))
+    return taken.groupBy("user_id").agg(F.collect_set("item_id").alias("wanted"))
+
+
+def hit_positions(items: str = "items", wanted: str = "wanted") -> Column:
+    """Positions (from 1) of the list's items that the user wanted, as ``array<int>``."""
+    marked = F.transform(
+        F.col(items), lambda item, at: F.when(F.array_contains(F.col(wanted), item), (at + 1).cast("int"))
+    )
+    return F.filter(marked, lambda position: position.isNotNull())
+
+
+def not_again(user_item_daily: DataFrame, items: DataFrame, list_ds: dt.date, block: int, market: Market) -> DataFrame:
+    """Pairs that a list of ``list_ds`` may not hold: rejected, or bought where the category allows no repeats.
+
+    Returns
+    -------
+    DataFrame
+        ``user_id, item_id``, of the ``block`` days up to ``list_ds``.
+    """
+    recent = user_item_daily.where(between_days(days_before(list_ds, block - 1), list_ds))
+    rejected = recent.where("rejections > 0").select("user_id", "item_id")
+    if "*" in market.repeat_categories:
+        return rejected.distinct()
+    category = items.where(on(list_ds)).select("item_id", "category")
+    bought = recent.where("purchases > 0").join(category, "item_id")
+    if market.repeat_categories:
+        bought = bought.where(~F.coalesce(F.col("category").isin(*market.repeat_categories), F.lit(False)))
+    return rejected.union(bought.select("user_id", "item_id")).distinct()
+
+
+def popular(user_item_daily: DataFrame, allowed: DataFrame, list_ds: dt.date, days: int, pool: int) -> DataFrame:
+    """The ``pool`` items that most users took in the ``days`` up to ``list_ds``; ties by item.
+
+    Returns
+    -------
+    DataFrame
+        One row: ``pool array<bigint>``, most taken first.
+    """
+    taken = user_item_daily.where(between_days(days_before(list_ds, days - 1), list_ds) & (F.col("targets") > 0))
+    users = taken.groupBy("item_id").agg(F.count_distinct("user_id").alias("users")).join(allowed, "item_id")
+    best = users.orderBy(F.desc("users"), "item_id").limit(pool)
+    ranked = F.array_sort(F.collect_list(F.struct((-F.col("users")).alias("order"), "item_id")))
+    return best.agg(F.transform(ranked, lambda p: p["item_id"]).alias("pool"))
+
+
+def group_of_user() -> Column:
+    """The user's random group, from 0 to ``USER_GROUPS - 1``: a hash, so always the same."""
+    return F.pmod(F.xxhash64("user_id", F.lit("audit group")), F.lit(USER_GROUPS)).cast("int")
+
+
+def exposure_by_group(shown: DataFrame, *by: str) -> DataFrame:
+    """Count how often each item of ``*by, user_id, item_id`` is shown, by random group of users.
+
+    Returns
+    -------
+    DataFrame
+        ``*by, item_id, shown array<bigint>`` with ``USER_GROUPS`` counts.
+    """
+    return shown.groupBy(*by, "item_id").agg(count_by_group().alias("shown"))
+
+
+def count_by_group() -> Column:
+    """Rows of each random group of users, as ``array<bigint>``."""
+    return F.array(*[F.count_if(group_of_user() == g) for g in range(USER_GROUPS)])
+
+
+def exposure_matrix(shown: pa.ChunkedArray) -> np.ndarray:
+    """Counts as ``items x USER_GROUPS``."""
+    flat = shown.combine_chunks().flatten() if len(shown) else pa.array([], pa.int64())
+    return flat.to_numpy(zero_copy_only=False).reshape(-1, USER_GROUPS)
+
+
+def with_jackknife(
+    figure: Callable[[np.ndarray], float], matrix: np.ndarray, unit: bool = True
+) -> tuple[float, float, float]:
+    """Value and interval over users of ``figure(exposure)``, from ``items x groups`` counts.
+
+    ``unit`` clips the interval to [0, 1].
+    """
+    total = matrix.sum(axis=1)
+    value = figure(total)
+    low, high = jackknife(value, np.array([figure(total - matrix[:, g]) for g in range(matrix.shape[1])]))
+    return (value, *(float(x) for x in np.clip([low, high], 0, 1))) if unit else (value, low, high)
+
+
+def list_figure(
+    name: str, hits: Sequence[Sequence[int]], relevant: Sequence[int], users: Sequence[int], everyone: int
+) -> tuple[float, float, float]:
+    """Mean of the list metric ``name`` over users, with its bootstrap interval.
+
+    Parameters
+    ----------
+    name
+        As ``"ndcg@10"``.
+    hits, relevant, users
+        Patterns: positions from 1 that hit, relevant items, users with the pattern.
+    everyone
+        Users judged; those that no pattern covers had no list and get 0.
+
+    Returns
+    -------
+    tuple of float
+        Value, lower and upper end.
+    """
+    metric, k = parse(name)
+    matrix = np.zeros((len(hits) + 1, k), dtype=bool)
+    for row, positions in enumerate(hits):
+        for position in positions:
+            if position <= k:
+                matrix[row, position - 1] = True
+    counts = np.append(np.asarray(users, dtype=np.int64), everyone - int(np.sum(users)))
+    values = per_user(metric)(matrix, np.append(np.asarray(relevant, dtype=np.int64), 1), k)
+    low, high = bootstrap(values, counts)
+    return float(values @ counts / everyone), low, high
