@@ -51,12 +51,11 @@ def connect(settings: Settings, session: str | None = None) -> SparkSession:
 
 def embedded_url(settings: Settings) -> str:
     """Address of the embedded server, as recorded when it started."""
-    from jobs.services import endpoint
+    from jobs.services import spark_url, status
 
-    url = endpoint(settings.home, "spark")
-    if url is None:
+    if not any(service.service == "spark" for service in status(home=settings.home)):
         raise ServiceError("No Spark server is running: start it with `nightjar up`, or set NIGHTJAR_SPARK.")
-    return url
+    return spark_url(settings.home)
 
 
 def interrupt(settings: Settings, session: str) -> None:

@@ -137,11 +137,11 @@ class Index:
         return cls(ids, index)
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and scores of the ``k`` nearest, shape ``(n, k)``; id -1 where there are fewer."""
+        """Ids and scores of the ``k`` nearest, shape ``(n, k)``; where there are fewer the score is -inf."""
         if queries.shape[1] != self.index.d:
             raise ContractError(f"Queries have {queries.shape[1]} dimensions, the index {self.index.d}.")
         k = min(k, len(self.ids))
         if k == 0:
             return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
         scores, at = self.index.search(normalised(queries), k)
-        return np.where(at >= 0, self.ids[np.maximum(at, 0)], -1), scores
+        return self.ids[np.maximum(at, 0)], np.where(at >= 0, scores, -np.inf)

@@ -111,6 +111,8 @@ def environment(state: State) -> Mapping[str, str]:
         "SPARK_HOME": str(spark_home()),
         "SPARK_CONF_DIR": str(state.root / "spark" / "conf"),
         "SPARK_LOCAL_IP": LOOPBACK,
+        # Connect's workers take their Python from the environment, not from the properties.
+        "PYSPARK_PYTHON": sys.executable,
         # One thread a Python worker: there is one worker a core already.
         "OMP_NUM_THREADS": "1",
     }

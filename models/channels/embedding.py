@@ -63,8 +63,8 @@ def _search(batch: pa.RecordBatch, index: Index, ids: np.ndarray, factors: np.nd
     )
     found, scores = index.search(vectors, min(k + 50, len(ids)))
     user_at, column = np.nonzero(np.array(
-        [(row >= 0) & ~np.isin(row, own) & bool(m.any()) for row, own, m in zip(found, items, known, strict=True)]
-    ))
+        [~np.isin(row, own) & bool(m.any()) for row, own, m in zip(found, items, known, strict=True)]
+    ) & np.isfinite(scores))
     picked = found[user_at, column]
     return pa.RecordBatch.from_arrays([
         batch["ds"].take(pa.array(user_at)), batch["user_id"].take(pa.array(user_at)), pa.array(picked),
