@@ -118,8 +118,13 @@ class Runner:
 
     # -- a group -------------------------------------------------------------------------------
 
-    def build_group(self, nodes: Iterable[Node], days: DayRange, publish: bool = True) -> list[Staged]:
+    def build_group(
+        self, nodes: Iterable[Node], days: DayRange, publish: bool = True, healed: DayRange | None = None
+    ) -> list[Staged]:
         """Stage the nodes in order, independent ones side by side; publish them unless a gate comes first.
+
+        ``healed`` is the wider range that nodes other than snapshots are rebuilt for, so that late rows
+        reach their own day.
 
         Raises
         ------
@@ -135,7 +140,9 @@ class Runner:
             while todo or running:
                 waiting = set(todo) | set(running.values())
                 for name in [n for n, node in todo.items() if not waiting & set(node.upstream)]:
-                    running[pool.submit(self.build, todo.pop(name), days)] = name
+                    node = todo.pop(name)
+                    snapshot = isinstance(node.contract, Table) and node.contract.rejects == "state"
+                    running[pool.submit(self.build, node, days if snapshot else healed or days)] = name
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 failed = [f for f in done if f.exception() is not None]
                 if failed:

@@ -61,9 +61,10 @@ def build(
     else:
         scored = _with_scores(candidates, ranker, days, params, (
             user_activity, user_profile, user_interests, item_stats, items, user_item_daily))
-    # equal scores fall back to the fused order, then to the key: a total order
+    # calibration has plateaus: within one LambdaMART decides, then the fused order, then the key
     best = Window.partitionBy("ds", "user_id").orderBy(
-        F.round("score", 9).desc(), F.round("fused_score", 9).desc(), "item_id")
+        F.round("score", 9).desc(), F.round("relevance", 6).desc_nulls_last(), F.round("fused_score", 9).desc(),
+        "item_id")
     return scored.withColumn("rank", F.row_number().over(best))
 
 

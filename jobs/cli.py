@@ -1,0 +1,376 @@
+"""The command line: ``nightjar COMMAND``. Heavy libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import logging
+import os
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import NightjarError
+
+EXAMPLES = """examples:
+  nightjar simulate --users 2000 --days 14            land a seeded small world
+  nightjar import --mapping m.yaml --source data/     land your own data
+  nightjar nightly --ds 2024-03-15                    the whole night through Airflow
+  nightjar night --ds 2024-03-15                      the same night without Airflow
+  nightjar run features.user_activity+ --from 2024-03-01 --to 2024-03-14
+  nightjar show serving.recommendations --ds 2024-03-14 --where "user_id == 'u0000001'"
+  nightjar releases; nightjar rollback --reason "wrong prices"
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; a mendable error is printed as one sentence and gives exit code 1."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    if options.market:
+        os.environ["NIGHTJAR_MARKET"] = options.market
+    try:
+        return options.command(options) or 0
+    except NightjarError as error:
+        print(f"nightjar: {error}", file=sys.stderr)
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser, with a sub-parser a command."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--market", help="the market (default: NIGHTJAR_MARKET, else demo)")
+    common.add_argument("--format", choices=("text", "json"), default="text", help="json for machines")
+    common.add_argument("--verbose", action="store_true", help="say what is built")
+    top = argparse.ArgumentParser(
+        prog="nightjar", description="A batch recommendation pipeline: from landed files to published lists.",
+        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Any, help: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help, parents=[common])
+        made.set_defaults(command=command)
+        return made
+
+    _data_commands(add)
+    _build_commands(add)
+    _look_commands(add)
+    _service_commands(add)
+    return top
+
+
+def _day(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; write it as 2024-03-14") from None
+
+
+def _data_commands(add: Any) -> None:
+    made = add("import", do_import, "Bring tabular data into the landing zone by a mapping file.")
+    made.add_argument("--mapping", type=Path, required=True)
+    made.add_argument("--source", type=Path, required=True)
+    made.add_argument("--dry-run", action="store_true", help="count and reject, write nothing")
+    made = add("simulate", do_simulate, "Land a seeded small world, or its next days.")
+    made.add_argument("--users", type=int)
+    made.add_argument("--items", type=int)
+    made.add_argument("--creators", type=int)
+    made.add_argument("--days", type=int)
+    made.add_argument("--seed", type=int)
+    made.add_argument("--from", dest="first", type=_day)
+    made.add_argument("--to", dest="last", type=_day)
+    made.add_argument("--policy", choices=("logging", "released"), default="logging",
+                      help="released: the day reacts to the published lists")
+
+
+def _build_commands(add: Any) -> None:
+    made = add("nightly", do_nightly, "Everything: services, data, history, nights through Airflow, report.")
+    made.add_argument("--ds", type=_day)
+    made.add_argument("--mapping", type=Path)
+    made.add_argument("--source", type=Path)
+    made.add_argument("--users", type=int)
+    made.add_argument("--days", type=int)
+    made = add("night", do_night, "One night without Airflow.")
+    made.add_argument("--ds", type=_day, required=True)
+    for name, command, help in (
+        ("run", do_run, "Build a table (TABLE+: and all that reads it) for a day or a range."),
+        ("plan", do_plan, "What `run` would build, without running it."),
+    ):
+        made = add(name, command, help)
+        made.add_argument("table")
+        made.add_argument("--ds", type=_day)
+        made.add_argument("--from", dest="first", type=_day)
+        made.add_argument("--to", dest="last", type=_day)
+    made = add("train", do_train, "Fit and register a ranker; promote it if it passes its gate.")
+    made.add_argument("--ds", type=_day, required=True)
+    made.add_argument("--mode", choices=("auto", "dry_run"), default="auto")
+    made = add("rollback", do_rollback, "Move the release pointer back: lists, index and model together.")
+    made.add_argument("--to", help="release id (default: the one before)")
+    made.add_argument("--reason", required=True)
+    add("manifest", do_manifest, "Compile the contracts to the manifest that DAGs read.")
+    add("migrate", do_migrate, "Bring existing tables to their changed contracts.")
+
+
+def _look_commands(add: Any) -> None:
+    made = add("show", do_show, "Rows of a table with original ids and titles.")
+    made.add_argument("table")
+    made.add_argument("--ds")
+    made.add_argument("--where", help="a pandas query on the shown columns")
+    made.add_argument("--limit", type=int, default=20)
+    add("tables", do_tables, "The dictionary: every table with its columns.").add_argument("table", nargs="?")
+    add("lineage", do_lineage, "What a table reads and what reads it.").add_argument("table")
+    made = add("report", do_report, "The report of a night.")
+    made.add_argument("--ds", type=_day, required=True)
+    add("releases", do_releases, "Every release; the current one is marked.")
+    made = add("quarantine", do_quarantine, "Rows that a rule refused.")
+    made.add_argument("--ds")
+    made.add_argument("--table")
+    made.add_argument("--limit", type=int, default=20)
+
+
+def _service_commands(add: Any) -> None:
+    add("up", do_up, "Start the embedded services; prints addresses and the generated login.")
+    add("down", do_down, "Stop the embedded services.")
+    add("doctor", do_doctor, "What is missing on this machine and how to mend it.")
+
+
+def _settings():
+    from jobs.settings import load_settings
+
+    return load_settings()
+
+
+def _run_id(command: str) -> str:
+    return f"{command}-{uuid.uuid4().hex[:12]}"
+
+
+def _print(options: argparse.Namespace, plain: Any, text: str) -> None:
+    print(json.dumps(plain, indent=1, default=str, ensure_ascii=False) if options.format == "json" else text)
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    import pandas as pd
+
+    if not rows:
+        return "(nothing)"
+    return pd.DataFrame(rows).to_string(index=False, max_colwidth=60)
+
+
+def do_import(options: argparse.Namespace) -> None:
+    from jobs.importer import import_data
+    from jobs.services import up
+    from jobs.session import connect
+    from jobs.settings import Market, Settings, home_dir
+
+    home = home_dir()
+    if "NIGHTJAR_SPARK" not in os.environ:
+        up(["spark"])
+    spark = connect(Settings(home, home / "lake", home / "landing", Market("import"), os.environ.get("NIGHTJAR_SPARK")))
+    result = import_data(spark, home, options.mapping, options.source, dry_run=options.dry_run)
+    spark.stop()
+    _print(options, {"market": result.market, "first": result.first, "last": result.last,
+                     "feeds": {f.name: {"read": f.read, "written": f.written, "rejected": f.rejected} for f in result.feeds}},
+           result.summary())
+
+
+def do_simulate(options: argparse.Namespace) -> None:
+    from jobs.simulator import WorldConfig, demo_market, simulate
+    from jobs.settings import load_settings, save_market
+
+    given = {k: getattr(options, k) for k in ("users", "items", "creators", "days", "seed", "market")}
+    config = WorldConfig(**{k: v for k, v in given.items() if v is not None})
+    settings = load_settings(save_market(demo_market(config)).name)
+    released = None
+    if options.policy == "released":
+        from jobs.published import lists_for_simulator
+
+        released = lists_for_simulator(settings)
+    landed = simulate(config, settings.landing, settings.home / "truth", options.first, options.last, released)
+    _print(options, landed, "\n".join(f"{day}: {sum(feeds.values())} rows landed" for day, feeds in landed.items()))
+
+
+def do_nightly(options: argparse.Namespace) -> int:
+    from jobs.nightly import Request, nightly
+
+    return nightly(Request(options.ds, options.mapping, options.source, options.market, options.users, options.days))
+
+
+def do_night(options: argparse.Namespace) -> None:
+    from jobs import steps
+
+    release = steps.night(str(options.ds), _settings().market.name, _run_id("night"),
+                          say=lambda m: print(m, file=sys.stderr))
+    _print(options, release, f"Release {release['release_id']} ({release['kind']}) is published.")
+
+
+def _days(options: argparse.Namespace):
+    from jobs.contract import DayRange
+    from jobs.errors import SettingsError
+
+    if options.ds:
+        return DayRange(options.ds, options.ds)
+    if options.first and options.last:
+        return DayRange(options.first, options.last)
+    raise SettingsError("Say which days: --ds DAY, or --from DAY --to DAY.")
+
+
+def do_run(options: argparse.Namespace) -> None:
+    from jobs import steps
+    from jobs.show import targets
+
+    settings, days = _settings(), _days(options)
+    with steps.opened(settings.market.name, _run_id("run")) as runner:
+        nodes = targets(runner.catalog, options.table)
+        rows = steps.run_nodes(runner, nodes, days)
+    _print(options, rows, "\n".join(f"{table}: {count} rows" for table, count in rows.items()))
+
+
+def do_plan(options: argparse.Namespace) -> None:
+    from jobs import steps
+    from jobs.lake import Lake
+    from jobs.show import plan
+
+    rows = plan(Lake(_settings()), steps.catalog(), options.table, _days(options))
+    _print(options, rows, _table(rows))
+
+
+def do_train(options: argparse.Namespace) -> None:
+    from jobs import steps
+
+    market = _settings().market.name
+    made = steps.fit_rankers(str(options.ds), market, _run_id("train"))
+    made |= steps.promote(market, made["version"], made["passed"], options.mode)
+    _print(options, made, f"Version {made['version']}: gate {'passed' if made['passed'] else 'refused'}.")
+
+
+def do_rollback(options: argparse.Namespace) -> None:
+    from jobs.releases import rollback
+
+    row = rollback(_settings(), options.to, options.reason)
+    _print(options, row, f"Current is {row['release_id']} again, with its model and index.")
+
+
+def do_manifest(options: argparse.Namespace) -> None:
+    from jobs import steps
+    from jobs.catalog import write_manifest
+    from jobs.settings import home_dir
+
+    path = home_dir() / "manifest.json"
+    write_manifest(steps.catalog(), path)
+    _print(options, {"path": path, "nodes": len(steps.catalog().nodes)}, f"{len(steps.catalog().nodes)} nodes -> {path}")
+
+
+def do_migrate(options: argparse.Namespace) -> None:
+    from jobs import steps
+    from jobs.lake import Lake
+    from jobs.migrate import migrate
+
+    rows = migrate(Lake(_settings()), steps.catalog())
+    _print(options, rows, _table(rows))
+
+
+def do_show(options: argparse.Namespace) -> None:
+    from jobs import steps
+    from jobs.lake import Lake
+    from jobs.show import rows
+
+    frame = rows(Lake(_settings()), steps.catalog(), options.table, options.ds, options.where, options.limit)
+    if options.format == "json":
+        print(frame.to_json(orient="records", date_format="iso", default_handler=str, indent=1))
+    else:
+        print(frame.to_string(index=False, max_colwidth=60))
+
+
+def do_tables(options: argparse.Namespace) -> None:
+    from jobs import steps
+
+    described = steps.catalog().manifest()["nodes"]
+    if options.table:
+        node = described[steps.catalog().node(options.table).name]
+        text = f"{options.table}: {node['description']}\n" + _table([
+            {k: c[k] for k in ("name", "type", "unit", "description")} for c in node["columns"]])
+        _print(options, node, text)
+        return
+    _print(options, described, _table([
+        {"table": name, "group": n["group"], "owner": n["owner"], "description": n["description"]}
+        for name, n in described.items()]))
+
+
+def do_lineage(options: argparse.Namespace) -> None:
+    from jobs import steps
+    from jobs.show import lineage
+
+    lines = lineage(steps.catalog(), options.table)
+    _print(options, lines, "\n".join(lines))
+
+
+def do_report(options: argparse.Namespace) -> None:
+    from jobs.report import night_report, render_text, write_report
+
+    settings = _settings()
+    report = night_report(settings, options.ds)
+    path = write_report(settings, options.ds)
+    _print(options, report, f"{render_text(report)}\n{path}")
+
+
+def do_releases(options: argparse.Namespace) -> None:
+    from jobs.lake import Lake
+    from jobs.releases import current, history
+
+    lake = Lake(_settings())
+    now = current(lake)
+    rows = [{"current": "*" if now and r["sequence"] == now["sequence"] else "", "release": r["release_id"],
+             "ds": r["ds"], "kind": r["kind"], "model": r["model_version"] or "popularity", "reason": r["reason"] or "",
+             "at": dt.datetime.fromtimestamp(r["at_ms"] / 1000, dt.UTC).isoformat(timespec="seconds")}
+            for r in history(lake)]
+    _print(options, rows, _table(rows))
+
+
+def do_quarantine(options: argparse.Namespace) -> None:
+    from jobs.lake import Lake
+
+    frame = Lake(_settings()).rows("ops.quarantine").to_pandas()
+    if len(frame):
+        if options.ds:
+            frame = frame[frame["ds"].astype(str) == options.ds]
+        if options.table:
+            frame = frame[frame["source"] == options.table]
+    counts = frame.groupby(["ds", "source", "rule"]).size().rename("rows").reset_index() if len(frame) else frame
+    text = f"{counts.to_string(index=False)}\n\n{frame.head(options.limit).to_string(index=False, max_colwidth=100)}"
+    _print(options, frame.head(options.limit).to_dict("records"), text if len(frame) else "(nothing)")
+
+
+def do_up(options: argparse.Namespace) -> None:
+    from jobs import steps
+    from jobs.catalog import write_manifest
+    from jobs.services import airflow, mlflow, up
+    from jobs.services.state import State
+    from jobs.settings import home_dir
+
+    write_manifest(steps.catalog(), home_dir() / "manifest.json")
+    up(on_event=lambda message: print(message, file=sys.stderr))
+    state = State(home_dir())
+    rows = {"airflow": airflow.url(state), "login": "admin", "password": airflow.password(state), "mlflow": mlflow.url(state)}
+    _print(options, rows, f"Airflow  {rows['airflow']}  login {rows['login']}  password {rows['password']}\n"
+                          f"MLflow   {rows['mlflow']}\nStop them with: make down")
+
+
+def do_down(options: argparse.Namespace) -> None:
+    from jobs.services import down
+
+    down()
+
+
+def do_doctor(options: argparse.Namespace) -> int:
+    from jobs.doctor import main as doctor
+
+    return doctor()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

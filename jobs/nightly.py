@@ -1,0 +1,182 @@
+"""The main job of the README: services, data, history, then the last nights through Airflow's scheduler."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs import steps
+from jobs.catalog import write_manifest
+from jobs.errors import LandingError, NightjarError
+from jobs.lake import Lake
+from jobs.session import connect
+from jobs.settings import Settings, home_dir, load_settings, save_market
+
+HISTORY_DAYS = 120
+WEEK_OF_EVALUATION = 35
+"""With so many days of history the first of the two nights is a week before the second, so that its lists can
+be held against a whole week; with fewer it is the day before."""
+
+
+@dataclass
+class Progress:
+    """Prints what happens with the seconds since the start."""
+
+    started: float
+
+    def __call__(self, message: str) -> None:
+        print(f"[{time.monotonic() - self.started:6.1f} s] {message}", file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `nightjar nightly` was asked for; ``None`` leaves the choice to it."""
+
+    ds: dt.date | None = None
+    mapping: Path | None = None
+    source: Path | None = None
+    market: str | None = None
+    users: int | None = None
+    days: int | None = None
+
+
+def nightly(request: Request) -> int:
+    """Bring the system up, land data where there is none, build history, run the nights, print the report.
+
+    Returns
+    -------
+    int
+        0 when every night was published, 1 when one failed.
+    """
+    from jobs.services import up
+
+    say = Progress(time.monotonic())
+    write_manifest(steps.catalog(), home_dir() / "manifest.json")
+    up(["spark"], on_event=say)
+    market = land(request, say)
+    settings = load_settings(market)
+    nights = plan_nights(settings, request.ds)
+    # the other services start while history is built: both wait for the same two cores, but not all the time
+    up(on_event=say)
+    build_history(settings, nights[0], say)
+    failed = run_nights(settings, nights, say)
+    print_report(settings, nights[-1])
+    return 1 if failed else 0
+
+
+def land(request: Request, say: Callable[[str], None]) -> str:
+    """Make sure that there is something in the landing zone; returns the market."""
+    home = home_dir()
+    if request.mapping is not None:
+        return _import(request, say)
+    market = request.market or "demo"
+    landing = home / "landing" / market
+    if not landing.exists() or request.ds is not None:
+        _simulate(request, market, say)
+    return market
+
+
+def _import(request: Request, say: Callable[[str], None]) -> str:
+    from jobs.importer import import_data, read_mapping
+    from jobs.settings import Market, Settings
+
+    if request.source is None:
+        raise NightjarError("A mapping needs its source: give --source DIR (make nightly MAPPING=… SOURCE=…).")
+    home = home_dir()
+    declared = read_mapping(request.mapping).market
+    spark = connect(Settings(home, home / "lake", home / "landing", Market(declared.name)))
+    say(f"importing {request.source} by {request.mapping}")
+    result = import_data(spark, home, request.mapping, request.source)
+    spark.stop()
+    print(result.summary(), file=sys.stderr)
+    return declared.name
+
+
+def _simulate(request: Request, market: str, say: Callable[[str], None]) -> None:
+    """Land the small world; a later day asked for is landed too, as the logging policy's next days."""
+    from jobs.simulator import WorldConfig, demo_market, simulate
+
+    options = {k: v for k, v in (("users", request.users), ("days", request.days)) if v is not None}
+    config = WorldConfig(market=market, **options)
+    settings_market = save_market(demo_market(config))
+    settings = load_settings(settings_market.name)
+    first = dt.date.fromisoformat(config.start)
+    landed = landed_days(settings)
+    last = max(request.ds or first, first + dt.timedelta(days=config.days - 1))
+    begin = landed[-1] + dt.timedelta(days=1) if landed else first
+    if begin <= last:
+        say(f"simulating {config.users} users from {begin} to {last}")
+        simulate(config, settings.landing, settings.home / "truth", begin, last)
+
+
+def landed_days(settings: Settings) -> list[dt.date]:
+    """Days for which the items feed (which every market has) has landed."""
+    folder = settings.landing / settings.market.name / "items"
+    return sorted(dt.date.fromisoformat(p.name.removeprefix("ds=")) for p in folder.glob("ds=*"))
+
+
+def plan_nights(settings: Settings, ds: dt.date | None) -> list[dt.date]:
+    """The nights to run: on a new lake two, of which the first trains; later the one asked for.
+
+    Raises
+    ------
+    LandingError
+        Nothing has landed for the day.
+    """
+    landed = landed_days(settings)
+    last = ds or (landed[-1] if landed else None)
+    if last is None or last not in landed:
+        raise LandingError(
+            f"Nothing has landed for {last} in market {settings.market.name}; landed are "
+            f"{landed[0]} to {landed[-1]}." if landed else f"Nothing has landed in market {settings.market.name}."
+        )
+    if Lake(settings).days("ops.release"):
+        return [last]
+    back = 7 if (last - landed[0]).days >= WEEK_OF_EVALUATION else 1
+    return [d for d in (last - dt.timedelta(days=back), last) if d >= landed[0]]
+
+
+def build_history(settings: Settings, first_night: dt.date, say: Callable[[str], None]) -> None:
+    """Build, as one range, the days before the first night that are not there yet."""
+    built = Lake(settings).days("silver.items")
+    oldest = max(landed_days(settings)[0], first_night - dt.timedelta(days=HISTORY_DAYS))
+    begin = built[-1] + dt.timedelta(days=1) if built else oldest
+    last = first_night - dt.timedelta(days=1)
+    if begin > last:
+        return
+    say(f"building history {begin} to {last} as one range")
+    spark = connect(settings)
+    steps.build_days(str(begin), str(last), settings.market.name, f"history-{last}", spark,
+                     lambda message: say(f"history: {message}"))
+    spark.stop()
+
+
+def run_nights(settings: Settings, nights: list[dt.date], say: Callable[[str], None]) -> bool:
+    """Run nights through Airflow, a day at a time; True when one failed."""
+    from jobs.services import airflow_api
+
+    api = airflow_api.connect(settings.home)
+    for dag in ("nightly", "training"):
+        api.wait_for_dag(dag)
+        api.unpause(dag)
+    for at, ds in enumerate(nights):
+        if at:
+            build_history(settings, ds, say)
+        say(f"night of {ds} through Airflow")
+        run_id = api.trigger("nightly", str(ds), {"market": settings.market.name})
+        result = api.wait("nightly", run_id, on_change=lambda task, state: say(f"  {task}: {state}"))
+        if result.failed:
+            for task in result.failed:
+                print(api.log("nightly", run_id, task)[-4000:], file=sys.stderr)
+            return True
+    return False
+
+
+def print_report(settings: Settings, ds: dt.date) -> None:
+    from jobs.report import night_report, render_text
+
+    print(render_text(night_report(settings, ds)))

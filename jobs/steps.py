@@ -1,0 +1,283 @@
+"""The steps of a night, each one function: Airflow's tasks and the command line call the same ones.
+
+A step takes names and days only, opens its own session, and returns plain data.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs import releases
+from jobs.catalog import GROUPS, Catalog, discover
+from jobs.contract import DayRange, Node, Table, digest
+from jobs.errors import ContractError, LandingError, SettingsError
+from jobs.lake import Lake
+from jobs.landing import FEEDS, incomplete
+from jobs.landing_reader import read_landing
+from jobs.runner import Runner, Staged, take_over
+from jobs.session import connect
+from jobs.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
+LANDING_TIMEOUT_S = 3600
+GATES = {group.name for group in GROUPS if group.gate}
+_catalog: Catalog | None = None
+
+
+def catalog() -> Catalog:
+    """Every node, discovered once a process."""
+    global _catalog
+    if _catalog is None:
+        _catalog = discover()
+    return _catalog
+
+
+def resolve_ds(params: Mapping[str, Any], ds: str | None) -> str:
+    """The day of the data: the run's ``ds`` parameter, else the day that Airflow gives it.
+
+    Raises
+    ------
+    SettingsError
+        There is neither, or it is no day.
+    """
+    chosen = params.get("ds") or ds
+    if not chosen:
+        raise SettingsError("The run has no day: trigger it with the parameter ds, as 2024-03-14.")
+    try:
+        return str(dt.date.fromisoformat(chosen))
+    except ValueError:
+        raise SettingsError(f"The parameter ds is {chosen!r}, which is no day: write it as 2024-03-14.") from None
+
+
+def landing_complete(ds: str, market: str, waited_s: float = 0.0) -> bool:
+    """True when every feed in use has landed for ``ds``, or the wait for those that can be missed is over.
+
+    Raises
+    ------
+    LandingError
+        A needed feed has not landed within the time-out.
+    """
+    settings = load_settings(market)
+    missing = incomplete(settings.landing, settings.market.name, dt.date.fromisoformat(ds))
+    if not missing:
+        return True
+    if waited_s < LANDING_TIMEOUT_S:
+        log.info("Waiting for the feeds %s of %s.", missing, ds)
+        return False
+    needed = [feed.name for feed in FEEDS if feed.needed and feed.name in missing]
+    if needed:
+        raise LandingError(f"The needed feeds {needed} have not landed for {ds} within {LANDING_TIMEOUT_S} s.")
+    log.warning("Going without the feeds %s of %s.", missing, ds)
+    return True
+
+
+@contextmanager
+def opened(
+    market: str, run_id: str, task_id: str = "cli", try_number: int = 1, spark: SparkSession | None = None
+) -> Iterator[Runner]:
+    """A runner for one attempt; what earlier attempts of the task left running or staged is cleared away."""
+    settings = load_settings(market)
+    own = spark is None
+    if own:
+        session = take_over(settings, run_id, task_id, attempt=try_number)
+        spark = connect(settings, session)
+    runner = Runner(settings, catalog(), spark, run_id, read_landing, attempt=digest([run_id, task_id, try_number]))
+    try:
+        for earlier in range(1, try_number):
+            runner.sweep(digest([run_id, task_id, earlier]))
+        yield runner
+    finally:
+        if own:
+            spark.stop()
+
+
+def run_group(
+    group: str, ds: str, market: str, run_id: str, task_id: str = "cli", try_number: int = 1,
+    spark: SparkSession | None = None, until: str | None = None,
+) -> dict[str, int]:
+    """Build a group for ``ds`` (or for the range to ``until``); publish it unless it has a gate.
+
+    Returns
+    -------
+    dict
+        Rows per table.
+    """
+    days = DayRange(dt.date.fromisoformat(ds), dt.date.fromisoformat(until or ds))
+    with opened(market, run_id, task_id, try_number, spark) as runner:
+        healed = heal_range(runner, days) if group == "silver" else None
+        made = runner.build_group(runner.catalog.group(group), days, publish=group not in GATES, healed=healed)
+        if group in GATES:
+            runner.save_stage(group, made)
+        return {staged.table: sum(staged.rows.values()) for staged in made}
+
+
+def run_gate(
+    group: str, ds: str, market: str, run_id: str, task_id: str = "gate", try_number: int = 1,
+    spark: SparkSession | None = None,
+) -> dict[str, int]:
+    """Run a group's declared checks on what is staged, then publish it.
+
+    Raises
+    ------
+    CheckFailed
+        A check with verdict FAIL did not hold; nothing is published.
+    """
+    from quality.gate import run_gate as expectations
+
+    with opened(market, run_id, task_id, try_number, spark) as runner:
+        made = runner.load_stage(group)
+        expectations(runner, made, group, dt.date.fromisoformat(ds))
+        if group == "serving":
+            releases.publish_release(runner, made, dt.date.fromisoformat(ds))
+        else:
+            runner.publish(made)
+        runner.stage_file(group).unlink()
+        return {staged.table: sum(staged.rows.values()) for staged in made}
+
+
+def publish_release(
+    ds: str, market: str, run_id: str, task_id: str = "release", try_number: int = 1, spark: SparkSession | None = None
+) -> dict[str, Any]:
+    """Check the staged lists and publish them as the release of ``ds``."""
+    rows = run_gate("serving", ds, market, run_id, task_id, try_number, spark)
+    newest = [r for r in releases.history(Lake(load_settings(market))) if str(r["ds"]) == ds][-1]
+    return {"release_id": newest["release_id"], "kind": newest["kind"], "rows": rows}
+
+
+def heal_range(runner: Runner, days: DayRange) -> DayRange:
+    """The days whose facts arrivals of ``days`` hold: back to the earliest late row within the limit."""
+    from jobs.tables.silver import LATE_DAYS
+
+    frames: list[DataFrame] = []
+    for feed in FEEDS:
+        if feed.mode == "facts" and runner.lake.open(f"bronze.{feed.name}") is not None:
+            path = str(runner.lake.path(f"bronze.{feed.name}"))
+            frames.append(runner.spark.read.format("delta").load(path).where(days.where()).select("ds", "event_ds"))
+    on_time = F.col("event_ds") >= F.date_sub("ds", LATE_DAYS)
+    if not frames:
+        return days
+    row = reduce(DataFrame.unionByName, frames).where(on_time).agg(F.min("event_ds").alias("first")).collect()[0]
+    return DayRange(min(days.first, row["first"] or days.first), days.last)
+
+
+# -- models -------------------------------------------------------------------------------------
+
+
+def training_due(ds: str, market: str) -> bool:
+    """True where no champion exists or the newest is a week old."""
+    from models import registry
+
+    return registry.training_due(load_settings(market), dt.date.fromisoformat(ds))
+
+
+def fit_rankers(ds: str, market: str, run_id: str) -> dict[str, Any]:
+    """Fit, measure and register a challenger on the examples up to ``ds``."""
+    from models import registry
+
+    made = registry.train(load_settings(market), dt.date.fromisoformat(ds), run_id)
+    return {"version": made["version"], "passed": made["passed"], "mlflow_run": made["mlflow_run"]}
+
+
+def promote(market: str, version: str, passed: bool, mode: str = "auto", reason: str = "passed its gate") -> dict[str, Any]:
+    """Make the challenger champion, if it passed and the mode lets it; a refusal leaves the champion."""
+    from models import registry
+
+    if not passed or mode == "dry_run":
+        log.warning("Version %s is not promoted (%s); the champion stays.", version, mode if passed else "gate refused it")
+        return {"champion": None, "refused": not passed}
+    return registry.promote(load_settings(market), version, reason)
+
+
+def pin_model(ds: str, market: str, run_id: str) -> dict[str, Any]:
+    """Decide the model of the day, once."""
+    from models import registry
+
+    made = registry.pin(load_settings(market), dt.date.fromisoformat(ds), run_id)
+    return {"model": made["model"], "version": made["version"]}
+
+
+# -- whole nights -------------------------------------------------------------------------------
+
+
+def night(ds: str, market: str, run_id: str, say=log.info) -> dict[str, Any]:
+    """The night without Airflow: the same steps in the same order, in one process and session."""
+    settings = load_settings(market)
+    spark = connect(settings)
+    try:
+        if not landing_complete(ds, market, waited_s=LANDING_TIMEOUT_S):
+            raise LandingError(f"Nothing has landed for {ds}.")
+        build_days(ds, ds, market, run_id, spark, say)
+        if training_due(ds, market):
+            say("train")
+            challenger = fit_rankers(ds, market, run_id)
+            promote(market, challenger["version"], challenger["passed"])
+        say("pin the model")
+        pin_model(ds, market, run_id)
+        for group in ("fit", "candidates", "serving"):
+            say(group)
+            run_group(group, ds, market, run_id, spark=spark)
+        say("release")
+        release = publish_release(ds, market, run_id, spark=spark)
+        say("audit")
+        run_group("audit", ds, market, run_id, spark=spark)
+    finally:
+        spark.stop()
+    write_report(ds, market)
+    return release
+
+
+def build_days(first: str, last: str, market: str, run_id: str, spark: SparkSession | None = None, say=log.info) -> None:
+    """Bronze, silver, features and examples of a range of days, each table in one go."""
+    for group in ("bronze", "silver", "features", "examples"):
+        say(group)
+        run_group(group, first, market, run_id, spark=spark, until=last)
+        if group in GATES:
+            run_gate(group, last, market, run_id, spark=spark)
+
+
+def write_report(ds: str, market: str) -> str:
+    """Write the night's report; returns its path."""
+    from jobs.report import write_report as write
+
+    return str(write(load_settings(market), dt.date.fromisoformat(ds)))
+
+
+def run_nodes(runner: Runner, nodes: list[Node], days: DayRange) -> dict[str, int]:
+    """Build and publish chosen nodes; a group with a gate passes it here too, and lists become a release."""
+    from quality.gate import run_gate as expectations
+
+    rows: dict[str, int] = {}
+    for group in GROUPS:
+        chosen = [node for node in nodes if node.contract.group == group.name]
+        if not chosen:
+            continue
+        healed = heal_range(runner, days) if group.name == "silver" else None
+        made = runner.build_group(chosen, days, publish=not group.gate, healed=healed)
+        if group.gate:
+            expectations(runner, made, group.name, days.last)
+            served = [s for s in made if runner.catalog.table(s.table).append]
+            if served:
+                _refuse_partial_release(runner, made, days)
+                releases.publish_release(runner, made, days.last)
+            else:
+                runner.publish(made)
+        rows |= {staged.table: sum(staged.rows.values()) for staged in made}
+    return rows
+
+
+def _refuse_partial_release(runner: Runner, made: list[Staged], days: DayRange) -> None:
+    wanted = {n.name for n in runner.catalog.group("serving") if isinstance(n.contract, Table) and n.contract.append}
+    missing = wanted - {staged.table for staged in made}
+    if missing or len(days) != 1:
+        raise ContractError(
+            f"Served lists are released together, a day at a time: build {sorted(wanted)} with one --ds "
+            "(`nightjar run candidates.ranked+ --ds DAY`)."
+        )
