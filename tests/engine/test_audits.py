@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import os
-from pathlib import Path
 
 import pytest
 
 from jobs.contract import DayRange
 from jobs.runner import conform
-from jobs.session import connect
-from jobs.settings import Market, Settings
+from jobs.settings import Market
 from quality import diversity, evaluation, fairness
 
 D1 = dt.date(2024, 3, 1)
@@ -25,18 +22,6 @@ ITEMS = "ds date, item_id bigint, category string, status string, stock int"
 PAIRS = ("ds date, user_id bigint, item_id bigint, targets int, purchases int, rejections int, strength double")
 ITEM_DAILY = "ds date, item_id bigint, impressions int, targets int"
 USERS = "ds date, user_id bigint, gender string, registered_at_ms bigint"
-
-
-@pytest.fixture(scope="module")
-def spark():
-    url = os.environ.get("NIGHTJAR_SPARK")
-    if not url:
-        pytest.skip("NIGHTJAR_SPARK is not set")
-    home = Path(os.environ.get("NIGHTJAR_HOME", "/tmp"))
-    session = connect(Settings(home, home / "lake", home / "landing", Market("test"), url))
-    session.conf.set("spark.sql.shuffle.partitions", "2")
-    yield session
-    session.stop()
 
 
 def recommended(ds, user, items, channels=None, surface="feed"):

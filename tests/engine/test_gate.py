@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import os
 import re
-from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -15,7 +13,6 @@ from jobs.contract import WARN, Check, Column, DayRange, Table, between, in_set,
 from jobs.errors import CheckFailed
 from jobs.lake import Lake
 from jobs.runner import Staged
-from jobs.session import connect
 from jobs.settings import Market, Settings
 from quality.data_docs import forget, history
 from quality.gate import LOG, checks_of, raised, run_gate, verdict
@@ -29,18 +26,6 @@ def table(name="silver.acts", checks=(), keys=("user_id", "item_id")):
     columns = [Column("user_id", "bigint", "Who."), Column("item_id", "bigint", "What."),
                Column("clicks", "int", "Clicks."), Column("kind", "string", "Kind.")]
     return Table(name, "silver", "tests", "A table.", columns, list(keys), checks=checks)
-
-
-@pytest.fixture(scope="module")
-def spark():
-    url = os.environ.get("NIGHTJAR_SPARK")
-    if not url:
-        pytest.skip("NIGHTJAR_SPARK is not set")
-    home = Path(os.environ.get("NIGHTJAR_HOME", "/tmp"))
-    session = connect(Settings(home, home / "lake", home / "landing", Market("test"), url))
-    session.conf.set("spark.sql.shuffle.partitions", "2")
-    yield session
-    session.stop()
 
 
 @dataclasses.dataclass
