@@ -101,7 +101,7 @@ def _log(settings: Settings, api: Any, ranker: XgbRanker, params: XgbParams, ds:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    mlflow.set_experiment(f"{settings.market.name}/{ROLE}")
+    _experiment(settings, api)
     days = sorted({str(d) for d in rows["ds"].to_pylist()} | {str(d) for d in held["ds"].to_pylist()})
     facts = {"data_until": str(ds), "first_day": days[0], "last_day": days[-1], "delta_version": delta_version,
              "code_version": code_version(), "params_hash": digest(params)}
@@ -134,6 +134,17 @@ def _log(settings: Settings, api: Any, ranker: XgbRanker, params: XgbParams, ds:
         api.set_registered_model_alias(name, "challenger", version)
         return {"version": version, "mlflow_run": run.info.run_id, "passed": passed, "metrics": measured.flat(),
                 "lines": [asdict(line) for line in lines]}
+
+
+def _experiment(settings: Settings, api: Any) -> None:
+    """The market's experiment; without a server its files go below the installation, not the working folder."""
+    import mlflow
+
+    name = f"{settings.market.name}/{ROLE}"
+    if api.get_experiment_by_name(name) is None:
+        local = not mlflow.get_tracking_uri().startswith("http")
+        api.create_experiment(name, (settings.home / "mlartifacts").as_uri() if local else None)
+    mlflow.set_experiment(name)
 
 
 def _log_datasets(settings: Settings, tables: dict[str, pa.Table], delta_version: int) -> None:

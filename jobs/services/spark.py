@@ -60,6 +60,14 @@ def configuration(state: State) -> dict[str, str]:
         "spark.connect.grpc.binding.port": str(state.port("spark")),
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
+        # Without a page to show them on, finished plans and their metrics only fill the heap: 1.3 GB of them
+        # after a thousand queries, and then the collector takes half of the cores.
+        "spark.sql.ui.retainedExecutions": "5",
+        "spark.ui.retainedJobs": "20",
+        "spark.ui.retainedStages": "20",
+        "spark.ui.retainedTasks": "200",
+        "spark.connect.ui.retainedSessions": "5",
+        "spark.connect.ui.retainedStatements": "5",
         "spark.jars": ",".join(str(path) for path in jar_paths()),
         "spark.local.dir": str(scratch),
         "spark.scheduler.mode": "FAIR",
