@@ -348,12 +348,14 @@ def do_quarantine(options: argparse.Namespace) -> None:
 def do_up(options: argparse.Namespace) -> None:
     from jobs import steps
     from jobs.catalog import write_manifest
+    from jobs.nightly import ready
     from jobs.services import airflow, mlflow, up
     from jobs.services.state import State
     from jobs.settings import home_dir
 
     write_manifest(steps.catalog(), home_dir() / "manifest.json")
     up(on_event=lambda message: print(message, file=sys.stderr))
+    ready(home_dir())
     state = State(home_dir())
     rows = {"airflow": airflow.url(state), "login": "admin", "password": airflow.password(state), "mlflow": mlflow.url(state)}
     _print(options, rows, f"Airflow  {rows['airflow']}  login {rows['login']}  password {rows['password']}\n"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs import steps
 from jobs.catalog import write_manifest
@@ -15,6 +16,9 @@ from jobs.errors import LandingError, NightjarError
 from jobs.lake import Lake
 from jobs.session import connect
 from jobs.settings import Settings, home_dir, load_settings, save_market
+
+if TYPE_CHECKING:
+    from jobs.services.airflow_api import AirflowClient
 
 HISTORY_DAYS = 120
 WEEK_OF_EVALUATION = 35
@@ -155,14 +159,21 @@ def build_history(settings: Settings, first_night: dt.date, say: Callable[[str],
     spark.stop()
 
 
-def run_nights(settings: Settings, nights: list[dt.date], say: Callable[[str], None]) -> bool:
-    """Run nights through Airflow, a day at a time; True when one failed."""
+def ready(home: Path) -> AirflowClient:
+    """Airflow's client, once it has read the DAGs and has the pool that serialises Spark-heavy tasks."""
     from jobs.services import airflow_api
 
-    api = airflow_api.connect(settings.home)
+    api = airflow_api.connect(home)
+    api.ensure_pool("heavy", 1, "Spark-heavy tasks, one at a time")
     for dag in ("nightly", "training"):
         api.wait_for_dag(dag)
         api.unpause(dag)
+    return api
+
+
+def run_nights(settings: Settings, nights: list[dt.date], say: Callable[[str], None]) -> bool:
+    """Run nights through Airflow, a day at a time; True when one failed."""
+    api = ready(settings.home)
     for at, ds in enumerate(nights):
         if at:
             build_history(settings, ds, say)

@@ -128,6 +128,13 @@ class AirflowClient:
         """Let the scheduler run a DAG, or with ``paused=True`` stop it from doing so."""
         self.call("PATCH", f"/dags/{dag_id}", {"is_paused": paused})
 
+    def ensure_pool(self, name: str, slots: int, description: str) -> None:
+        """Make the pool where it is not there yet; an operator's own size stays."""
+        try:
+            self.call("GET", f"/pools/{name}")
+        except NotFound:
+            self.call("POST", "/pools", {"name": name, "slots": slots, "description": description})
+
     def wait_for_dag(self, dag_id: str, timeout: float = 120.0) -> None:
         """Wait until Airflow has read a DAG.
 
