@@ -10,7 +10,7 @@ STAMP := $(VENV)/.nightjar-setup
 LOCK := requirements/lock.txt
 PYTHON_VERSION ?= 3.11
 
-.PHONY: help setup java nightly test test-slow lint bench up down doctor lock clean
+.PHONY: help setup java nightly test test-slow lint bench up down doctor lock clean compose-env
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ down: ## Stop them
 
 doctor: ## Say what is missing on this machine, and how to mend it
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m jobs.doctor; else python3 -m jobs.doctor; fi
+
+compose-env: ## Write .env with random passwords and keys for docker-compose.yml
+	@python3 -m jobs.compose_env
 
 lock: ## Renew the lock file from setup.cfg; needs uv
 	uv pip compile setup.cfg --extra dev --universal --python-version 3.11 \
