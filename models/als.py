@@ -61,9 +61,11 @@ def fit(user_at: np.ndarray, item_at: np.ndarray, strength: np.ndarray, shape: t
     from implicit.als import AlternatingLeastSquares
     from threadpoolctl import threadpool_limits
 
-    matrix = sp.csr_matrix((strength.astype(np.float32), (user_at, item_at)), shape=shape)
+    # implicit takes a cell as the whole confidence: with its own alpha it would fit alpha * strength, without the 1
+    confidence = (1 + params.alpha * strength).astype(np.float32)
+    matrix = sp.csr_matrix((confidence, (user_at, item_at)), shape=shape)
     model = AlternatingLeastSquares(
-        factors=params.factors, regularization=params.regularization, alpha=params.alpha,
+        factors=params.factors, regularization=params.regularization, alpha=1.0,
         iterations=params.iterations, random_state=params.seed, num_threads=1, use_gpu=False,
     )
     with threadpool_limits(1, "blas"):
