@@ -21,5 +21,6 @@ Params = IndexParams
 
 def build(item_content: DataFrame, *, days: DayRange, params: IndexParams, out: Path) -> dict[str, Any]:
     rows = item_content.select("item_id", "vector").orderBy("item_id").toArrow()
-    vectors = rows["vector"].combine_chunks().flatten().to_numpy().reshape(rows.num_rows, -1).astype(np.float32)
+    values = rows["vector"].combine_chunks().flatten().to_numpy()
+    vectors = values.reshape(rows.num_rows, len(values) // max(1, rows.num_rows)).astype(np.float32)
     return build_index(rows["item_id"].to_numpy(), vectors, out, params)
