@@ -1,0 +1,232 @@
+"""Delta tables without Spark: publishing, appending, sweeping, migrating."""
+
+from __future__ import annotations
+
+import datetime as dt
+import multiprocessing
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs import ops
+from jobs.catalog import Catalog
+from jobs.contract import Column, DayRange, Node, Table
+from jobs.errors import ContractError, PublishError
+from jobs.lake import Lake, arrow_rows
+from jobs.locks import exclusive
+from jobs.migrate import migrate
+from jobs.settings import Market, Settings
+
+D1, D2, D3 = (dt.date(2024, 3, d) for d in (1, 2, 3))
+PLAIN = Table("silver.things", "silver", "me", "Things.", [Column("n", "bigint", "Number.")], ["n"])
+SLICED = Table(
+    "candidates.things", "candidates", "me", "Things by channel.",
+    [Column("channel", "string", "Channel."), Column("n", "bigint", "Number.")], ["n"], replace_by="channel",
+)
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return lake_in(tmp_path)
+
+
+def lake_in(home: Path) -> Lake:
+    return Lake(Settings(home, home / "lake", home / "landing", Market("demo")))
+
+
+def stage(lake: Lake, contract: Table, attempt: str, rows: dict[str, list[int]]) -> Path:
+    """Files as a build leaves them: ``rows`` maps partition folders to numbers."""
+    root = lake.path(contract.name) / "stage" / attempt
+    for partition, numbers in rows.items():
+        folder = root / partition
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"n": pa.array(numbers, pa.int64())}), folder / "part-0.parquet")
+    return root
+
+
+def publish(lake, contract, attempt, rows, days, slices=None, version_key=None) -> int:
+    files = lake.staged_files(contract, stage(lake, contract, attempt, rows), version_key)
+    with exclusive(lake.settings.locks, contract.name) as token:
+        return lake.publish(contract, files, days, token, {"run_id": attempt}, slices)
+
+
+def content(lake: Lake, contract: Table) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for row in lake.rows(contract.name).to_pylist():
+        at = "/".join(str(row[p]) for p in contract.partitions)
+        found.setdefault(at, []).append(row["n"])
+    return {at: sorted(numbers) for at, numbers in sorted(found.items())}
+
+
+# -- publishing ----------------------------------------------------------------------------------
+
+
+def test_a_publish_replaces_only_its_days(lake):
+    publish(lake, PLAIN, "a", {"ds=2024-03-01": [1], "ds=2024-03-02": [2, 3]}, DayRange(D1, D2))
+    publish(lake, PLAIN, "b", {"ds=2024-03-02": [9]}, DayRange.day(D2))
+    assert content(lake, PLAIN) == {"2024-03-01": [1], "2024-03-02": [9]}
+    assert lake.days(PLAIN.name) == [D1, D2]
+
+
+def test_a_publish_is_one_version_and_the_one_before_can_be_read(lake):
+    first = publish(lake, PLAIN, "a", {"ds=2024-03-01": [1]}, DayRange.day(D1))
+    second = publish(lake, PLAIN, "b", {"ds=2024-03-01": [2]}, DayRange.day(D1))
+    assert second == first + 1 == lake.version(PLAIN.name)
+    assert lake.open(PLAIN.name, first).to_pyarrow_table()["n"].to_pylist() == [1]
+
+
+def test_a_published_day_without_rows_is_empty_afterwards(lake):
+    publish(lake, PLAIN, "a", {"ds=2024-03-01": [1], "ds=2024-03-02": [2]}, DayRange(D1, D2))
+    publish(lake, PLAIN, "b", {}, DayRange.day(D2))
+    assert content(lake, PLAIN) == {"2024-03-01": [1]}
+    assert lake.days(PLAIN.name) == [D1]
+
+
+def test_a_publish_replaces_only_its_slices(lake):
+    both = {"ds=2024-03-01/channel=a": [1], "ds=2024-03-01/channel=b": [2], "ds=2024-03-02/channel=a": [3]}
+    publish(lake, SLICED, "a", both, DayRange(D1, D2))
+    publish(lake, SLICED, "b", {"ds=2024-03-01/channel=a": [9]}, DayRange.day(D1), slices=["a"])
+    assert content(lake, SLICED) == {"2024-03-01/a": [9], "2024-03-01/b": [2], "2024-03-02/a": [3]}
+
+
+def test_an_empty_slice_is_cleared_alone(lake):
+    publish(lake, SLICED, "a", {"ds=2024-03-01/channel=a": [1], "ds=2024-03-01/channel=b": [2]}, DayRange.day(D1))
+    publish(lake, SLICED, "b", {}, DayRange.day(D1), slices=["a"])
+    assert content(lake, SLICED) == {"2024-03-01/b": [2]}
+
+
+def test_a_slice_s_name_may_need_quoting_in_a_folder(lake):
+    publish(lake, SLICED, "a", {"ds=2024-03-01/channel=a%2Fb": [1]}, DayRange.day(D1), slices=["a/b"])
+    assert content(lake, SLICED) == {"2024-03-01/a/b": [1]}
+
+
+def test_versions_of_an_append_only_table_stand_side_by_side(lake):
+    table = replace(SLICED, append=True)
+    publish(lake, table, "a", {"ds=2024-03-01": [1]}, DayRange.day(D1), ["r1"], version_key="r1")
+    publish(lake, table, "b", {"ds=2024-03-01": [2]}, DayRange.day(D1), ["r2"], version_key="r2")
+    assert content(lake, table) == {"2024-03-01/r1": [1], "2024-03-01/r2": [2]}
+
+
+@pytest.mark.parametrize(("rows", "slices"), [
+    ({"ds=2024-03-03/channel=a": [1]}, None), ({"ds=2024-03-01/channel=b": [1]}, ["a"]),
+])
+def test_a_stray_day_or_slice_is_refused_and_nothing_changes(lake, rows, slices):
+    before = publish(lake, SLICED, "a", {"ds=2024-03-01/channel=a": [1]}, DayRange.day(D1))
+    with pytest.raises(ContractError, match="candidates.things: the build made rows of .*, outside 2024-03-01"):
+        publish(lake, SLICED, "b", rows, DayRange.day(D1), slices)
+    assert lake.version(SLICED.name) == before
+
+
+def test_a_zombie_s_token_is_refused(lake):
+    files = lake.staged_files(PLAIN, stage(lake, PLAIN, "old", {"ds=2024-03-01": [1]}))
+    with exclusive(lake.settings.locks, PLAIN.name) as old:
+        pass
+    publish(lake, PLAIN, "new", {"ds=2024-03-01": [2]}, DayRange.day(D1))
+    with pytest.raises(PublishError, match="silver.things was refused: attempt 2 took over from attempt 1"):
+        lake.publish(PLAIN, files, DayRange.day(D1), old, {})
+    assert content(lake, PLAIN) == {"2024-03-01": [2]}
+
+
+def test_a_held_lock_is_waited_for_and_then_named(lake):
+    with exclusive(lake.settings.locks, "silver.things"), pytest.raises(
+        PublishError, match="silver.things is being written by another run"
+    ), exclusive(lake.settings.locks, "silver.things", timeout_s=0.1):
+        pass
+
+
+def test_files_without_rows_are_not_published(lake):
+    root = stage(lake, PLAIN, "a", {"ds=2024-03-01": [], "ds=2024-03-02": [1, 2]})
+    files = lake.staged_files(PLAIN, root)
+    assert [(f.partition, f.rows) for f in files] == [({"ds": "2024-03-02"}, 2)]
+
+
+# -- logs ----------------------------------------------------------------------------------------
+
+
+def _append(home: Path, who: str, rows: int) -> None:
+    lake = lake_in(home)
+    for n in range(rows):
+        lake.append(ops.RELEASE, [{"ds": D1, "release_id": f"{who}-{n}", "sequence": n}])
+
+
+def test_two_processes_that_append_to_a_log_lose_nothing(lake, tmp_path):
+    lake.ensure(ops.RELEASE)
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_append, args=(tmp_path, who, 100)) for who in ("a", "b")]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    found = lake.rows(ops.RELEASE.name, ["release_id"])["release_id"].to_pylist()
+    assert sorted(found) == sorted(f"{who}-{n}" for who in "ab" for n in range(100))
+
+
+def test_an_undeclared_column_of_a_log_row_is_named():
+    with pytest.raises(ContractError, match=r"ops.release: row has undeclared columns \['colour'\]"):
+        arrow_rows(ops.RELEASE, [{"ds": D1, "colour": "red"}])
+
+
+def test_a_table_that_is_not_there_has_no_rows_days_or_version(lake):
+    assert (lake.rows("ops.run").num_rows, lake.days("ops.run"), lake.version("ops.run")) == (0, [], None)
+
+
+# -- sweeping ------------------------------------------------------------------------------------
+
+
+def test_a_sweep_deletes_what_was_not_published_and_keeps_live_files(lake):
+    publish(lake, PLAIN, "live", {"ds=2024-03-01": [1]}, DayRange.day(D1))
+    dead = stage(lake, PLAIN, "dead", {"ds=2024-03-02": [2]})
+    lake.sweep(PLAIN, "dead")
+    lake.sweep(PLAIN, "live")
+    lake.sweep(PLAIN, "never")
+    assert not dead.exists()
+    assert content(lake, PLAIN) == {"2024-03-01": [1]}
+
+
+# -- schemas -------------------------------------------------------------------------------------
+
+
+def test_differences_are_told_column_by_column(lake):
+    lake.ensure(replace(PLAIN, columns=[
+        Column("n", "bigint", "Number."), Column("old", "string", "Old."), Column("kind", "int", "Kind."),
+    ]))
+    changed = replace(PLAIN, columns=[
+        Column("n", "bigint", "Number."), Column("kind", "string", "Kind."), Column("tags", "array<string>", "Tags."),
+    ])
+    assert lake.differences(changed, lake.open(PLAIN.name)) == [
+        "column tags is new", "column old is no longer declared", 'column kind is "integer", declared "string"',
+    ]
+
+
+def test_a_table_that_differs_from_its_contract_is_not_written(lake):
+    lake.ensure(PLAIN)
+    wider = replace(PLAIN, columns=[*PLAIN.columns, Column("tag", "string", "Tag.")])
+    with pytest.raises(ContractError, match="silver.things differs from its contract: column tag is new. Run"):
+        lake.ensure(wider)
+
+
+def test_migrate_adds_nullable_columns_and_keeps_the_rows(lake):
+    publish(lake, PLAIN, "a", {"ds=2024-03-01": [1]}, DayRange.day(D1))
+    wider = replace(PLAIN, columns=[
+        *PLAIN.columns, Column("tag", "string", "Tag."), Column("parts", "array<struct<a:string,b:int>>", "Parts."),
+    ])
+    done = migrate(lake, Catalog({wider.name: Node(wider, print)}))
+    assert done == [{"table": "silver.things", "added": "tag, parts"}]
+    assert lake.differences(wider, lake.ensure(wider)) == []
+    assert [(r["n"], r["tag"], r["parts"]) for r in lake.rows(PLAIN.name).to_pylist()] == [(1, None, None)]
+    assert migrate(lake, Catalog({wider.name: Node(wider, print)})) == []
+
+
+def test_migrate_refuses_a_retyped_column_and_changes_no_table(lake):
+    lake.ensure(SLICED)
+    lake.ensure(PLAIN)
+    wider = replace(SLICED, columns=[*SLICED.columns, Column("tag", "string", "Tag.")])
+    retyped = replace(PLAIN, columns=[Column("n", "string", "Number.")])
+    catalog = Catalog({c.name: Node(c, print) for c in (wider, retyped)})
+    with pytest.raises(ContractError, match='silver.things cannot be migrated in place: column n is "long"'):
+        migrate(lake, catalog)
+    assert lake.differences(SLICED, lake.open(SLICED.name)) == []

@@ -1,0 +1,223 @@
+"""The ranker on planted data, its gate, and the figures behind the gate."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn.metrics import ndcg_score, roc_auc_score
+
+from jobs.errors import ContractError
+from models import evaluation
+from models.evaluation import Figure, Measured, calibration_error, gate, ndcg_of_groups
+from models.rankers import xgb
+from models.rankers.xgb import XgbParams, XgbRanker, feature_matrix, isotonic, query_ids
+from models.ranking_features import FEATURES
+
+SMALL = XgbParams(trees=25, depth=3, threads=1, min_conversions=50)
+USERS, SHOWN = 150, 12
+
+
+def examples(seed: int, label: str = "planted", conversions: bool = False) -> pa.Table:
+    """Showings of one day whose clicks depend on the user's strength with the item (or on nothing)."""
+    rng = np.random.default_rng(seed)
+    rows = USERS * SHOWN
+    columns = {name: pa.array(np.zeros(rows, np.float32)) for name in FEATURES}
+    strength = rng.uniform(0, 4, rows).astype(np.float32)
+    columns["pair_strength"] = pa.array(strength)
+    columns["item_target_users_7d"] = pa.array(rng.integers(0, 50, rows).astype(np.float32))
+    chance = 1 / (1 + np.exp(6 - 3 * strength)) if label == "planted" else np.full(rows, 0.3)
+    clicked = (rng.random(rows) < chance).astype(np.int32)
+    if label == "constant":
+        clicked[:] = 0
+    return pa.table({
+        "shown_ds": pa.array([dt.date(2024, 3, 1)] * rows), "user_id": np.repeat(np.arange(USERS), SHOWN),
+        "item_id": np.tile(np.arange(SHOWN), USERS), "label": clicked,
+        "converted": clicked if conversions else np.zeros(rows, np.int32), **columns,
+    })
+
+
+@pytest.fixture(scope="module")
+def planted() -> XgbRanker:
+    return xgb.fit(examples(1), examples(2), SMALL)
+
+
+@pytest.fixture(scope="module")
+def measured(planted) -> Measured:
+    return evaluation.evaluate(planted, examples(3))
+
+
+# -- learning ------------------------------------------------------------------------------------
+
+
+def test_a_planted_signal_is_learnt(planted):
+    held = examples(3)
+    # the label itself is drawn, so the true chance is the best that any score can do
+    ceiling = roc_auc_score(held["label"].to_numpy(), held["pair_strength"].to_numpy())
+    found = roc_auc_score(held["label"].to_numpy(), planted.score(held)["pctr"])
+    assert ceiling > 0.9
+    assert found > ceiling - 0.02
+
+
+def test_both_orders_beat_popularity_on_held_out_users(measured):
+    figures = measured.figures
+    for name in ("ndcg_at_10", "ndcg_at_10_lambdamart"):
+        assert figures[name].lo > figures["ndcg_at_10_popularity"].hi
+    assert (measured.rows, measured.users) == (USERS * SHOWN, int(np.isfinite(measured.ndcg_by_user).sum()))
+
+
+def test_probabilities_are_calibrated_on_held_out_rows(measured):
+    assert measured.figures["calibration_error"].value < evaluation.MAX_CALIBRATION_ERROR
+
+
+def test_a_planted_ranker_passes_the_gate(measured):
+    assert all(line.passed for line in gate(measured, None))
+
+
+def test_labels_that_depend_on_nothing_are_refused_by_the_gate():
+    ranker = xgb.fit(examples(1, "noise"), examples(2, "noise"), SMALL)
+    lines = {line.metric: line for line in gate(evaluation.evaluate(ranker, examples(3, "noise")), None)}
+    assert not lines["auc"].passed
+    assert lines["auc"].fails
+
+
+def test_labels_of_one_kind_cannot_be_learnt_from():
+    with pytest.raises(ContractError, match="0 positives of 1800 rows: both are needed"):
+        xgb.fit(examples(1, "constant"), examples(2), SMALL)
+
+
+def test_two_fits_are_equal(planted):
+    again = xgb.fit(examples(1), examples(2), SMALL)
+    first, second = planted.score(examples(3)), again.score(examples(3))
+    assert all(np.array_equal(first[head], second[head]) for head in first)
+
+
+def test_a_conversion_head_is_fitted_only_where_there_are_enough(planted):
+    assert "pcvr" not in planted.score(examples(3))
+    converted = xgb.fit(examples(1, conversions=True), examples(2, conversions=True), SMALL)
+    scores = converted.score(examples(3))
+    assert set(scores) == {"pctr", "pcvr", "rank"}
+    assert 0 <= scores["pcvr"].min() <= scores["pcvr"].max() <= 1
+
+
+# -- files and inputs ----------------------------------------------------------------------------
+
+
+def test_a_saved_ranker_gives_identical_scores(planted, tmp_path):
+    planted.save(tmp_path / "ranker")
+    loaded = XgbRanker.load(tmp_path / "ranker")
+    first, second = planted.score(examples(3)), loaded.score(examples(3))
+    assert set(first) == set(second) == {"pctr", "rank"}
+    assert all(np.array_equal(first[head], second[head]) for head in first)
+    assert loaded.features == FEATURES
+    assert loaded.facts["rows"] == USERS * SHOWN
+
+
+def test_a_table_a_batch_and_plain_arrays_score_alike(planted):
+    table = examples(3)
+    batch = table.combine_chunks().to_batches()[0]
+    arrays = {name: table[name].to_numpy() for name in FEATURES}
+    scores = [planted.score(columns)["pctr"] for columns in (table, batch, arrays)]
+    assert np.array_equal(scores[0], scores[1]) and np.array_equal(scores[0], scores[2])
+
+
+def test_a_missing_feature_is_named(planted):
+    with pytest.raises(ContractError, match=r"lacks the features \['pair_strength'\]"):
+        planted.score(examples(3).drop_columns(["pair_strength"]))
+
+
+def test_null_is_unknown_not_0():
+    columns = {name: pa.array([0.0], pa.float32()) for name in FEATURES}
+    columns["item_rating_28d"] = pa.array([None], pa.float32())
+    matrix = feature_matrix(pa.table(columns), FEATURES)
+    assert matrix.shape == (1, len(FEATURES))
+    assert np.flatnonzero(np.isnan(matrix[0])).tolist() == [FEATURES.index("item_rating_28d")]
+
+
+def test_a_query_is_a_user_on_a_day():
+    table = pa.table({
+        "shown_ds": pa.array([dt.date(2024, 3, 1)] * 3 + [dt.date(2024, 3, 2)] * 2), "user_id": [1, 1, 2, 2, 3],
+    })
+    assert query_ids(table).tolist() == [0, 0, 1, 2, 3]
+
+
+# -- figures -------------------------------------------------------------------------------------
+
+
+def test_isotonic_calibration_is_monotone_within_0_and_1():
+    rng = np.random.default_rng(0)
+    raw = rng.random(500)
+    x, y = isotonic(raw, (rng.random(500) < raw**2).astype(int))
+    assert (np.diff(x) >= 0).all() and (np.diff(y) >= 0).all()
+    assert 0 <= min(y) <= max(y) <= 1
+    # the chance at 0.5 is 0.25 by construction
+    assert np.interp(0.5, x, y) == pytest.approx(0.25, abs=0.12)
+
+
+def test_isotonic_pools_what_is_out_of_order():
+    # 1 before 0 pools to their mean
+    x, y = isotonic(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0, 1, 0, 1]))
+    assert np.interp([0.1, 0.2, 0.3, 0.4], x, y).tolist() == [0.0, 0.5, 0.5, 1.0]
+
+
+def test_calibration_error_by_hand():
+    # two bins: mean label 0.5 against 0.1 and 1 against 0.7; (2 * 0.4 + 2 * 0.3) / 4
+    label, probability = np.array([1, 1, 0, 1]), np.array([0.1, 0.6, 0.1, 0.8])
+    assert calibration_error(label, probability, bins=2) == pytest.approx(0.35)
+
+
+def test_calibration_error_of_the_observed_rate_is_0():
+    assert calibration_error(np.array([0, 1, 0, 1]), np.full(4, 0.5), bins=1) == 0.0
+
+
+def test_ndcg_by_hand():
+    # second of three is the one positive: (1 / log2(3)) / 1
+    found = ndcg_of_groups(np.array([0, 1, 0]), np.array([3.0, 2.0, 1.0]), np.zeros(3, int))
+    assert found.tolist() == pytest.approx([0.6309297535714575])
+
+
+def test_ndcg_agrees_with_scikit_learn():
+    rng = np.random.default_rng(4)
+    sizes = rng.integers(2, 25, 40)
+    group = np.repeat(np.arange(40), sizes)
+    label = (rng.random(len(group)) < 0.3).astype(int)
+    score = rng.permutation(len(group)).astype(float)
+    found = ndcg_of_groups(label, score, group)
+    for g in range(40):
+        of = group == g
+        if label[of].any():
+            assert found[g] == pytest.approx(ndcg_score([label[of]], [score[of]], k=10))
+        else:
+            assert np.isnan(found[g])
+
+
+def test_ndcg_breaks_ties_in_row_order_whatever_the_rows_before():
+    label, score = np.array([1, 0, 0, 1]), np.zeros(4)
+    assert ndcg_of_groups(label, score, np.array([0, 0, 1, 1])).tolist() == pytest.approx([1.0, 1 / np.log2(3)])
+
+
+def judged(ndcg: list[float], auc_lo: float = 0.6, error: float = 0.01, popular: float = 0.1) -> Measured:
+    mean = float(np.mean(ndcg))
+    return Measured({
+        "auc": Figure(0.7, auc_lo, 0.8), "ndcg_at_10": Figure(mean, mean, mean),
+        "ndcg_at_10_popularity": Figure(popular, popular, popular), "calibration_error": Figure(error, error, error),
+    }, len(ndcg), len(ndcg), np.array(ndcg))
+
+
+@pytest.mark.parametrize(("change", "metric"), [
+    ({"auc_lo": 0.5}, "auc"), ({"error": 0.051}, "calibration_error"), ({"popular": 0.5}, "ndcg_at_10"),
+])
+def test_each_line_of_the_gate_refuses_by_itself(change, metric):
+    lines = gate(judged([0.5] * 10, **change), None)
+    assert [line.metric for line in lines if not line.passed] == [metric]
+
+
+def test_a_challenger_may_not_lose_to_the_champion():
+    champion = judged([0.5, 0.6] * 50)
+    assert all(line.passed for line in gate(judged([0.5, 0.6] * 50), champion))
+    worse = gate(judged([0.48, 0.58] * 50), champion)
+    # the paired loss is 0.02 for every user, beyond the margin of 0.005
+    assert [line.metric for line in worse if not line.passed] == ["ndcg_at_10 - champion"]
+    assert worse[-1].value == pytest.approx(-0.02)
