@@ -10,7 +10,7 @@ STAMP := $(VENV)/.nightjar-setup
 LOCK := requirements/lock.txt
 PYTHON_VERSION ?= 3.11
 
-.PHONY: help setup java nightly test test-slow lint bench up down doctor lock clean compose-env
+.PHONY: help setup java nightly test test-slow lint bench up down doctor lock clean compose-env airflow
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,10 @@ down: ## Stop them
 
 doctor: ## Say what is missing on this machine, and how to mend it
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m jobs.doctor; else python3 -m jobs.doctor; fi
+
+airflow: ## A command of this installation's Airflow: make airflow ARGS="dags list"
+	@$(BIN)/python -c 'import os, sys; from jobs.services.airflow import airflow_env; \
+	  os.execvpe("airflow", ["airflow", *sys.argv[1:]], airflow_env())' $(ARGS)
 
 compose-env: ## Write .env with random passwords and keys for docker-compose.yml
 	@python3 -m jobs.compose_env

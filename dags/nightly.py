@@ -14,11 +14,12 @@ updates their assets. A day whose checks fail is not published: readers keep the
 order of days is right; a day that is not the newest becomes a release of kind `backfill`, never the current one.
 
 **Backfill**: *Trigger → Run Backfill*, or
-`airflow backfill create --dag-id nightly --from-date 2024-03-01 --to-date 2024-03-07 --max-active-runs 1`.
-For months, `nightjar run bronze.events+ --from … --to …` is faster: it builds ranges of days.
+`airflow backfill create --dag-id nightly --from-date 2024-03-01 --to-date 2024-03-07 --max-active-runs 1`;
+both days are included, and days that ran already need `--reprocess-behavior completed`. For months,
+`nightjar run bronze.events+ --from … --to …` is faster: it builds ranges of days.
 
-**Schedule**: 02:00 UTC every day, and then waiting for the day's files. It does nothing unless the
-installation says `NIGHTJAR_SCHEDULE=on`, so that an installation with simulated data has no failing nights.
+**Schedule**: when a day ends in UTC the run of it starts, and waits for the day's files. It does nothing unless
+the installation says `NIGHTJAR_SCHEDULE=on`, so that an installation with simulated data has no failing nights.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ GROUPS: dict[str, dict[str, Any]] = {group["name"]: group for group in CATALOG["
 OWNER = "platform"
 # One Spark-heavy task at a time, whatever runs: the engine's memory is for one.
 HEAVY = "heavy"
+# Sources deliver a day in the hours after it: a scheduled run begins to count its wait then.
+DELIVERY = timedelta(hours=2)
 
 
 def attempt() -> dict[str, Any]:
@@ -101,7 +104,10 @@ def landing_ready(params: dict[str, Any] | None = None, ds: str | None = None) -
     if run.run_type == "scheduled" and os.environ.get("NIGHTJAR_SCHEDULE", "off") != "on":
         raise AirflowSkipException("The schedule is off: start nightly by hand, or set NIGHTJAR_SCHEDULE=on.")
     day = steps.resolve_ds(params or {}, ds)
-    waited = (datetime.now(UTC) - run.start_date).total_seconds()
+    since = run.start_date
+    if run.run_type == "scheduled":
+        since = max(since, run.data_interval_end + DELIVERY)
+    waited = max(0.0, (datetime.now(UTC) - since).total_seconds())
     return PokeReturnValue(steps.landing_complete(day, context["params"]["market"], waited), day)
 
 
@@ -246,7 +252,8 @@ def audit(day: Any) -> None:
 
 
 @dag(
-    schedule=CronDataIntervalTimetable("0 2 * * *", timezone="UTC"),
+    # Midnight, although the files come later: a backfill names its days by midnights, its last day included.
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     # Long ago: Airflow makes no tasks for a run by hand whose logical date is earlier than this.
     start_date=datetime(2000, 1, 1, tzinfo=UTC),
     catchup=False,

@@ -31,15 +31,18 @@ def airflow_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def run_python(folder: Path, script: Path, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(script), *arguments],
+def run_script(folder: Path, script: str, *arguments: str) -> dict[str, Any]:
+    """Run a script of this folder with an Airflow and a manifest in ``folder``; it prints JSON as its last line."""
+    done = subprocess.run(
+        [sys.executable, str(HERE / script), *arguments],
         env=airflow_environment(folder),
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=300,
         check=False,
     )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +59,7 @@ def parse(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], dict[str
         folder = tmp_path_factory.mktemp("dags")
         if with_manifest:
             write_manifest(discover(), folder / "home" / "manifest.json")
-        done = run_python(folder, HERE / "parse_dags.py")
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout.splitlines()[-1])
+        return run_script(folder, "parse_dags.py")
 
     return run
 
@@ -66,3 +67,11 @@ def parse(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], dict[str
 @pytest.fixture(scope="session")
 def parsed(parse: Callable[[bool], dict[str, Any]]) -> dict[str, Any]:
     return parse(True)
+
+
+@pytest.fixture(scope="session")
+def night(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A run of the DAG `nightly` for 2024-03-14 and the market `shop`, with stand-ins for its steps."""
+    folder = tmp_path_factory.mktemp("night")
+    write_manifest(discover(), folder / "home" / "manifest.json")
+    return run_script(folder, "night_with_stand_ins.py", "2024-03-14")
