@@ -19,6 +19,8 @@ from jobs.landing import Feed, LandedFile, day_folder, feed, landed_files, sha25
 from jobs.settings import Settings
 
 MARKS = ("extra", "raw", "file")
+RAW, FILE = "_nightjar_raw", "_nightjar_file"
+"""The marks while files are read: a delivered column may be called ``raw`` or ``file``."""
 
 
 def read_landing(spark: SparkSession, settings: Settings, name: str, days: DayRange) -> DataFrame:
@@ -36,12 +38,12 @@ def read_landing(spark: SparkSession, settings: Settings, name: str, days: DayRa
     """
     declared = feed(name)
     files = [f for ds in days for f in landed_files(day_folder(settings.landing, settings.market.name, name, ds))]
-    groups: dict[tuple[str, tuple[str, ...]], list[str]] = defaultdict(list)
+    groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = defaultdict(list)
     for file in files:
         verify(file)
         if file.rows or file.path.name.endswith(".parquet"):
             groups[_layout(declared, file.path)].append(str(file.path))
-    frames = [_read(spark, declared, kind, header, paths) for (kind, header), paths in sorted(groups.items())]
+    frames = [_read(spark, declared, kind, header, paths) for (kind, header, _), paths in sorted(groups.items())]
     if not frames:
         columns = ["ds date", *[f"{c} string" for c in (*declared.names, *MARKS)]]
         return spark.createDataFrame([], ", ".join(columns))
@@ -68,24 +70,25 @@ def _kind(path: Path) -> str:
     return path.name.removesuffix(".gz").rsplit(".", 1)[1]
 
 
-def _layout(declared: Feed, path: Path) -> tuple[str, tuple[str, ...]]:
-    """Kind and columns of a file; files of one layout are read together."""
+def _layout(declared: Feed, path: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Kind, columns and (of Parquet) types of a file; files of one layout are read together."""
     kind = _kind(path)
     if kind == "jsonl":
-        return kind, ()
-    header = _parquet_columns(path) if kind == "parquet" else _csv_header(path)
+        return kind, (), ()
+    header, types = _parquet_columns(path) if kind == "parquet" else (_csv_header(path), ())
     missing = [f.name for f in declared.fields if f.required and f.name not in header]
     if missing:
         raise LandingError(
             f"{path} lacks the column {missing[0]!r} of feed {declared.name}; it has {list(header)}. "
             "Nothing was read: deliver it again with the declared header."
         )
-    return kind, header
+    return kind, header, types
 
 
-def _parquet_columns(path: Path) -> tuple[str, ...]:
+def _parquet_columns(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     try:
-        return tuple(pq.read_schema(path).names)
+        schema = pq.read_schema(path)
+        return tuple(schema.names), tuple(map(str, schema.types))
     except (OSError, ValueError) as error:
         raise LandingError(f"{path} is not a Parquet file ({error}): deliver it again.") from error
 
@@ -107,32 +110,31 @@ def _read(spark: SparkSession, declared: Feed, kind: str, header: tuple[str, ...
         frame = _read_jsonl(spark, declared, paths)
     else:
         frame = spark.read.parquet(*paths).select(
-            *[F.col(f"`{c}`").cast("string").alias(c) for c in header], F.lit(None).cast("string").alias("raw"),
-            F.col("_metadata.file_path").alias("file"),
+            *[F.col(f"`{c}`").cast("string").alias(c) for c in header], F.lit(None).cast("string").alias(RAW),
+            F.col("_metadata.file_path").alias(FILE),
         )
     present = set(frame.columns)
-    day = F.regexp_extract("file", r"/ds=(\d{4}-\d{2}-\d{2})/", 1).cast("date")
+    day = F.regexp_extract(FILE, r"/ds=(\d{4}-\d{2}-\d{2})/", 1).cast("date")
     given = [F.col(c) if c in present else F.lit(None).cast("string").alias(c) for c in declared.names]
-    return frame.withColumn("extra", _extra(declared, header, present)).select(
-        day.alias("ds"), *given, "extra", "raw", F.regexp_extract("file", r"/(ds=[^/]+/[^/]+)$", 1).alias("file"),
+    extra = F.col("extra") if kind == "jsonl" else _extra(declared, header)
+    return frame.select(
+        day.alias("ds"), *given, extra.alias("extra"), F.col(RAW).alias("raw"),
+        F.regexp_extract(FILE, r"/(ds=[^/]+/[^/]+)$", 1).alias("file"),
     )
 
 
-def _extra(declared: Feed, header: tuple[str, ...], present: set[str]) -> Column:
-    if "extra" in present:
-        return F.col("extra")
+def _extra(declared: Feed, header: tuple[str, ...]) -> Column:
     unknown = [c for c in header if c not in declared.names]
     return F.to_json(F.struct(*[F.col(f"`{c}`") for c in unknown])) if unknown else F.lit(None).cast("string")
 
 
 def _read_csv(spark: SparkSession, header: tuple[str, ...], paths: list[str]) -> DataFrame:
-    schema = ", ".join(f"`{c}` string" for c in (*header, "_corrupt"))
+    schema = ", ".join(f"`{c}` string" for c in (*header, RAW))
     return (
         spark.read.schema(schema)
-        .options(header=True, mode="PERMISSIVE", columnNameOfCorruptRecord="_corrupt", escape='"', encoding="UTF-8")
+        .options(header=True, mode="PERMISSIVE", columnNameOfCorruptRecord=RAW, escape='"', encoding="UTF-8")
         .csv(paths)
-        .select(*[F.col(f"`{c}`") for c in header], F.col("_corrupt").alias("raw"),
-                F.col("_metadata.file_path").alias("file"))
+        .select(*[F.col(f"`{c}`") for c in header], RAW, F.col("_metadata.file_path").alias(FILE))
     )
 
 
@@ -142,10 +144,10 @@ def _read_jsonl(spark: SparkSession, declared: Feed, paths: list[str]) -> DataFr
     unknown = F.map_filter("fields", lambda key, _: ~F.array_contains(known, key))
     return (
         spark.read.text(paths)
-        .select("value", parsed.alias("fields"), F.col("_metadata.file_path").alias("file"))
+        .select("value", parsed.alias("fields"), F.col("_metadata.file_path").alias(FILE))
         .select(
             *[F.try_element_at("fields", F.lit(c)).alias(c) for c in declared.names],
             F.when(F.size(unknown) > 0, F.to_json(unknown)).alias("extra"),
-            F.when(F.col("fields").isNull(), F.col("value")).alias("raw"), "file",
+            F.when(F.col("fields").isNull(), F.col("value")).alias(RAW), FILE,
         )
     )
