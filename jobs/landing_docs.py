@@ -1,0 +1,57 @@
+"""Writes docs/landing.md from the feeds: ``python -m jobs.landing_docs``. A test holds the page to the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jobs.landing import FEEDS, Feed
+
+HEAD = """# The landing zone
+
+This page is generated from `jobs/landing.py` (`python -m jobs.landing_docs`).
+
+The landing zone is Nightjar's contract with its sources: an event tracking plan. A feed's day of **arrival**
+is a folder:
+
+```
+<landing>/<market>/<feed>/ds=2024-03-14/part-0.jsonl.gz
+                                        _manifest.json
+```
+
+- Files: `.csv`, `.csv.gz`, `.jsonl`, `.jsonl.gz` (UTF-8) or `.parquet`. Names and number are free.
+- The manifest completes the delivery and names each file with its rows, bytes and SHA-256:
+  `{"version": 1, "feed": "events", "ds": "2024-03-14", "rows": 2, "files": [{"name": "part-0.jsonl.gz", "rows": 2,
+  "bytes": 118, "sha256": "…"}]}`. `jobs.landing.write_manifest` writes it.
+- Landed files are immutable. A late file comes with a manifest of its own, `_manifest.<part>.json`.
+- A night waits until every feed that the market has ever landed has a manifest for the day. After the time-out
+  (an hour) a *needed* feed stops the night; any other is gone without, and the log says so.
+- Facts belong to the day of their own time; up to 3 days late they still reach it. State rows replace what was
+  known of their key from their day of arrival on.
+- Columns may be left out unless required. Columns that are not declared here are kept in bronze, as `extra`.
+- A row that breaks a rule is kept in `ops.quarantine` with the rule's name; nothing is lost.
+"""
+
+
+def render() -> str:
+    """The page, as Markdown."""
+    return HEAD + "\n" + "\n".join(_feed(feed) for feed in FEEDS)
+
+
+def _feed(feed: Feed) -> str:
+    key = ", ".join(f"`{k}`" for k in feed.key)
+    mode = f"facts at `{feed.time}`" if feed.mode == "facts" else "state"
+    lines = [f"## {feed.name}", "", f"{feed.description} {mode.capitalize()}; key {key}{'; needed' if feed.needed else ''}.", "",
+             "| column | type | required | meaning |", "|---|---|---|---|"]
+    for field in feed.fields:
+        limits = [f"{field.low:g} or more" if field.low is not None and field.high is None else "",
+                  f"{field.low:g} to {field.high:g}" if field.low is not None and field.high is not None else "",
+                  f"one of {', '.join(field.values)}" if field.values else "", field.unit or "",
+                  "sensitive" if field.sensitive else ""]
+        notes = "; ".join(n for n in limits if n)
+        lines.append(f"| {field.name} | {field.type} | {'yes' if field.required else ''} | "
+                     f"{field.description}{f' ({notes})' if notes else ''} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    Path(__file__).parent.parent.joinpath("docs", "landing.md").write_text(render())
