@@ -40,6 +40,7 @@ def build(
     events: DataFrame, orders: DataFrame, impressions: DataFrame, reviews: DataFrame,
     *, days: DayRange, params: NoParams, market: Market,
 ) -> DataFrame:
+    played = F.col("play_ratio").isNotNull()
     is_target = F.col("action").isin(*market.target)
     acted = interactions(events, orders).groupBy("ds", "item_id").agg(
         count_of("click").alias("clicks"), count_of(*market.target).alias("targets"),
@@ -47,7 +48,8 @@ def build(
         count_of(PURCHASE).alias("purchases"), count_of(*NEGATIVE).alias("negatives"),
         F.coalesce(F.sum("amount_minor"), F.lit(0)).alias("amount_minor"),
         F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"),
-        F.coalesce(F.sum(F.least("play_ratio", F.lit(1.0))), F.lit(0.0)).alias("play_sum"),
+        # least() skips nulls: without the guard an action that plays nothing counts as played to the end
+        F.coalesce(F.sum(F.when(played, F.least("play_ratio", F.lit(1.0)))), F.lit(0.0)).alias("play_sum"),
         F.count("play_ratio").cast("int").alias("plays"),
     )
     shown = impressions.groupBy("ds", "item_id").agg(F.count("*").cast("int").alias("impressions"))
