@@ -1,0 +1,282 @@
+"""Typed, deduplicated, refused: facts by the day of their own time, state as daily snapshots."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from functools import reduce
+
+import pytest
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.contract import DayRange
+from jobs.keys import surrogate
+from jobs.landing import BY_NAME
+from jobs.runner import conform
+from jobs.settings import Market
+from jobs.tables import bronze, silver
+
+FACTS = {node.name: node for node in silver.NODES}
+BRONZE = {node.name: node for node in bronze.NODES}
+DEMO = Market("demo")
+DAYS = DayRange(dt.date(2024, 3, 1), dt.date(2024, 3, 10))
+
+
+def delivered(spark, feed: str, rows: list[dict], market: Market = DEMO) -> DataFrame:
+    """Bronze of rows given by column, each with the day of its arrival in ``ds``."""
+    names = ["ds", *BY_NAME[feed].names, "extra", "raw", "file"]
+    schema = ", ".join(f"{name} string" for name in names)
+    landed = spark.createDataFrame([tuple(r.get(n) for n in names) for r in rows], schema)
+    landed = landed.withColumn("ds", landed["ds"].cast("date"))
+    return BRONZE[f"bronze.{feed}"].build(days=DAYS, params=None, market=market, **{feed: landed})
+
+
+def collected(feed: str, made: DataFrame, key: str) -> dict:
+    """Rows by the refused row's text or the kept row's key and day; what the runner adds is checked on the way."""
+    node = FACTS[f"silver.{feed}"]
+    conform(node.contract, made)
+    return [r.asDict() for r in made.orderBy("ds", key, "arrival_ds", "_file").collect()]
+
+
+# -- facts ---------------------------------------------------------------------------------------
+
+
+def event(event_id: str, arrival: str = "2024-03-07", **changes) -> dict:
+    return {"ds": arrival, "event_id": event_id, "user_id": "u1", "item_id": "i1", "at": f"{arrival}T10:00:00Z",
+            "action": "click", "file": f"ds={arrival}/a.csv", **changes}
+
+
+EVENTS = [
+    event("today"),
+    event("two days late", at="2024-03-05T10:00:00Z"),
+    event("three days late", at="2024-03-04T00:00:00Z"),
+    event("too late", at="2024-03-03T23:59:59Z"),
+    event("tomorrow", at="2024-03-08T00:00:00Z"),
+    event("offset", at="2024-03-08T01:00:00+08:00"),
+    event("again", item_id="first", file="ds=2024-03-07/a.csv"),
+    event("again", item_id="second", file="ds=2024-03-07/b.csv"),
+    event("redelivered", "2024-03-06", item_id="first", file="ds=2024-03-06/z.csv"),
+    event("redelivered", "2024-03-07", item_id="second", at="2024-03-06T10:00:00Z", file="ds=2024-03-07/a.csv"),
+    event("bad then good", action="dance", file="ds=2024-03-07/a.csv"),
+    event("bad then good", action="like", file="ds=2024-03-07/b.csv"),
+    event("no user", user_id=None), event("blank user", user_id="  "), event("no time", at=None),
+    event("odd dwell", dwell_ms="soon"), event("half a ms", dwell_ms="3.5"), event("nullable int", dwell_ms=" 3.0 "),
+    event("odd time", at="yesterday"), event("odd ratio", play_ratio="one"), event("spaced ratio", play_ratio=" 0.5 "),
+    event("too much", play_ratio="100.1"), event("too little", dwell_ms="-1"), event("a day", dwell_ms="86400000"),
+    event("not a number", play_ratio="NaN"),
+    event("dance", action="dance"), event("torn", raw='{"event_id": "to'), event("latin", query="caf\ufffd"),
+    event("two rules", user_id=None, action="dance"),
+    event("of the app", item_id=None, action="login", dwell_ms=""),
+]
+
+
+@pytest.fixture(scope="module")
+def facts(spark):
+    """Kept rows and refusals of ``EVENTS`` by event id, in the order of their files."""
+    made = FACTS["silver.events"].build(
+        delivered(spark, "events", EVENTS), days=DAYS, params=silver.Params(), market=DEMO)
+    rows = collected("events", made, "event_id")
+    assert len(rows) == len(EVENTS), "every delivered row is written or refused once"
+    return {e["event_id"]: [r for r in rows if r["event_id"] == e["event_id"]] for e in EVENTS}
+
+
+def kept(facts, event_id):
+    return [r for r in facts[event_id] if r["_reject"] is None]
+
+
+@pytest.mark.parametrize(("event_id", "ds"), [
+    ("today", "2024-03-07"), ("two days late", "2024-03-05"), ("three days late", "2024-03-04"),
+    ("offset", "2024-03-07"),
+])
+def test_a_row_reaches_the_day_of_its_own_time(facts, event_id, ds):
+    row, = kept(facts, event_id)
+    assert (str(row["ds"]), str(row["arrival_ds"])) == (ds, "2024-03-07")
+
+
+@pytest.mark.parametrize(("event_id", "rule"), [
+    ("too late", "late"), ("tomorrow", "future:at"), ("no user", "missing:user_id"), ("blank user", "missing:user_id"),
+    ("no time", "missing:at"), ("odd time", "bad_type:at"), ("odd dwell", "bad_type:dwell_ms"),
+    ("half a ms", "bad_type:dwell_ms"), ("odd ratio", "bad_type:play_ratio"), ("too much", "out_of_range:play_ratio"),
+    ("too little", "out_of_range:dwell_ms"), ("not a number", "out_of_range:play_ratio"),
+    ("dance", "unknown_value:action"), ("torn", "unparseable"), ("latin", "not_utf8"), ("two rules", "missing:user_id"),
+])
+def test_a_refused_row_names_the_rule_and_stays_on_its_day_of_arrival(facts, event_id, rule):
+    row, = facts[event_id]
+    assert (row["_reject"], str(row["ds"]), row["_file"]) == (rule, "2024-03-07", "ds=2024-03-07/a.csv")
+
+
+def test_a_refused_row_is_kept_as_delivered(facts):
+    row, = facts["dance"]
+    given = json.loads(row["_raw"])
+    assert {k: given[k] for k in ("event_id", "user_id", "action")} == {
+        "event_id": "dance", "user_id": "u1", "action": "dance"}
+    assert facts["torn"][0]["_raw"] == '{"event_id": "to'
+    assert facts["today"][0]["_raw"] is None
+
+
+@pytest.mark.parametrize("event_id", ["again", "redelivered"])
+def test_of_a_repeated_id_the_first_delivered_wins(facts, market_key, event_id):
+    assert [(r["_reject"], r["item_id"]) for r in facts[event_id]] == [
+        (None, market_key["first"]), ("duplicate", market_key["second"])]
+
+
+def test_a_refused_row_does_not_stand_in_the_way_of_a_good_one(facts):
+    assert [(r["_reject"], r["action"]) for r in facts["bad then good"]] == [
+        ("unknown_value:action", "dance"), (None, "like")]
+
+
+def test_numbers_are_read_from_text(facts):
+    assert kept(facts, "nullable int")[0]["dwell_ms"] == 3
+    assert kept(facts, "spaced ratio")[0]["play_ratio"] == 0.5
+    assert kept(facts, "a day")[0]["dwell_ms"] == 86_400_000
+    assert kept(facts, "of the app")[0]["dwell_ms"] is None
+
+
+def test_a_time_is_in_utc_milliseconds(facts):
+    # 01:00 at +08:00 is 17:00 UTC of the day before
+    assert kept(facts, "offset")[0]["at_ms"] == int(dt.datetime(2024, 3, 7, 17, tzinfo=dt.UTC).timestamp() * 1000)
+    assert kept(facts, "offset")[0]["local_hour"] == 17
+
+
+@pytest.fixture(scope="module")
+def market_key(spark):
+    ids = spark.createDataFrame([(i,) for i in ("first", "second", "i1", None)], "id string")
+    return {r["id"]: r["k"] for r in ids.select("id", surrogate(DEMO, "item", F.col("id")).alias("k")).collect()}
+
+
+def test_ids_become_surrogate_keys_and_no_id_no_key(facts, market_key):
+    assert kept(facts, "today")[0]["item_id"] == market_key["i1"] is not None
+    assert kept(facts, "of the app")[0]["item_id"] is market_key[None] is None
+
+
+def test_a_surrogate_key_depends_on_market_and_kind_and_never_changes(spark):
+    one = spark.createDataFrame([("u1",)], "id string")
+    row = one.select(
+        surrogate(DEMO, "user", F.col("id")).alias("user"), surrogate(DEMO, "item", F.col("id")).alias("item"),
+        surrogate(Market("other"), "user", F.col("id")).alias("other"),
+    ).collect()[0]
+    assert len({row["user"], row["item"], row["other"]}) == 3
+    # a changed hash would cut every market from its history
+    assert row["user"] == -5134483586348249027
+
+
+def test_days_built_one_by_one_own_every_row_once(spark):
+    answer = {"user_id": "u", "kind": "nps"}
+    rows = [{"ds": f"2024-03-0{arrival}", "survey_id": f"{arrival} of {day}", "at": f"2024-03-0{day}", **answer}
+            for arrival in (4, 6, 8) for day in range(1, 10)]
+    source = delivered(spark, "surveys", rows)
+    node = FACTS["silver.surveys"]
+    made = reduce(DataFrame.unionByName, [
+        node.build(source, days=days, params=silver.Params(), market=DEMO)
+        for days in (DayRange(dt.date(2024, 3, 1), dt.date(2024, 3, 4)), DayRange.day("2024-03-05"),
+                     DayRange(dt.date(2024, 3, 6), dt.date(2024, 3, 9)))
+    ]).collect()
+    assert sorted(r["survey_id"] for r in made) == sorted(r["survey_id"] for r in rows)
+    own = {f"{r['arrival_ds'].day} of {r['ds'].day}" for r in made if r["_reject"] is None}
+    # arrived on the day or up to three days after
+    assert own == {f"{arrival} of {arrival - late}" for arrival in (4, 6, 8) for late in range(4)}
+    assert all(r["ds"] == r["arrival_ds"] for r in made if r["survey_id"] not in own)
+
+
+def test_days_and_hours_are_the_market_s(spark):
+    market = Market("demo", timezone="Asia/Shanghai")
+    source = delivered(spark, "events", [event("e", "2024-03-08", at="2024-03-05T20:00:00Z")], market)
+    row, = FACTS["silver.events"].build(source, days=DAYS, params=silver.Params(), market=market).collect()
+    # 04:00 on the 6th
+    assert (str(row["ds"]), row["local_hour"], row["_reject"]) == ("2024-03-06", 4, None)
+
+
+def test_raw_coordinates_are_held_to_their_bounds_and_then_dropped(spark):
+    shown = {"ds": "2024-03-07", "impression_id": "p", "user_id": "u", "item_id": "i", "at": "2024-03-07",
+             "surface": "feed", "position": "1", "file": "f"}
+    source = delivered(spark, "impressions", [{**shown, "latitude": "91"}, {**shown, "latitude": "48.1"}])
+    made = FACTS["silver.impressions"].build(source, days=DAYS, params=silver.Params(), market=DEMO)
+    assert sorted(str(r["_reject"]) for r in made.collect()) == ["None", "out_of_range:latitude"]
+    assert not {"latitude", "longitude"} & set(made.columns)
+
+
+# -- state ---------------------------------------------------------------------------------------
+
+
+def creator(arrival: str, creator_id: str, name: str, file: str = "a.csv", **changes) -> dict:
+    return {"ds": arrival, "creator_id": creator_id, "name": name, "stage": "novice", "file": f"ds={arrival}/{file}",
+            **changes}
+
+
+CREATORS = [
+    creator("2024-03-02", "moves", "new"), creator("2024-03-04", "moves", "newer"),
+    creator("2024-03-02", "twice", "first", "a.csv"), creator("2024-03-02", "twice", "second", "b.csv"),
+    creator("2024-03-03", "refused", "bad", stage="king"),
+    creator("2024-03-03", None, "nobody"),
+]
+FOUR_DAYS = DayRange(dt.date(2024, 3, 1), dt.date(2024, 3, 4))
+
+
+def snapshots(rows):
+    kept = [r for r in rows if r["_reject"] is None]
+    days = sorted({r["ds"] for r in kept})
+    return {str(d): {r["original_id"]: r["name"] for r in kept if r["ds"] == d} for d in days}
+
+
+@pytest.fixture(scope="module")
+def yesterday(spark):
+    node = FACTS["silver.creators"]
+    empty = spark.createDataFrame([], ", ".join(f"{c.name} {c.type}" for c in node.contract.schema))
+    rows = [creator("2024-02-29", "moves", "old"), creator("2024-02-29", "refused", "good")]
+    source, before = delivered(spark, "creators", rows), DayRange.day("2024-02-29")
+    made = node.build(source, empty, days=before, params=silver.Params(), market=DEMO)
+    return made.select(*[c.name for c in node.contract.schema])
+
+
+@pytest.fixture(scope="module")
+def state(spark, yesterday):
+    node = FACTS["silver.creators"]
+    source = delivered(spark, "creators", CREATORS)
+    made = node.build(source, yesterday, days=FOUR_DAYS, params=silver.Params(), market=DEMO)
+    return collected("creators", made, "creator_id")
+
+
+def test_a_snapshot_holds_the_last_row_delivered_by_each_day(state):
+    assert {ds: names.get("moves") for ds, names in snapshots(state).items()} == {
+        "2024-03-01": "old", "2024-03-02": "new", "2024-03-03": "new", "2024-03-04": "newer"}
+
+
+def test_of_two_rows_in_a_day_the_last_holds_and_the_other_is_a_duplicate(state):
+    assert {ds: names.get("twice") for ds, names in snapshots(state).items()} == {
+        "2024-03-01": None, "2024-03-02": "second", "2024-03-03": "second", "2024-03-04": "second"}
+    assert [(str(r["ds"]), r["name"]) for r in state if r["_reject"] == "duplicate"] == [("2024-03-02", "first")]
+
+
+def test_a_refused_row_keeps_yesterday_s(state):
+    found = {ds: names["refused"] for ds, names in snapshots(state).items()}
+    assert found == dict.fromkeys(map(str, FOUR_DAYS), "good")
+
+
+def test_a_refused_state_row_is_counted_once_on_its_day_of_arrival(state):
+    refused = [(str(r["ds"]), r["name"], r["_reject"]) for r in state if r["_reject"] not in (None, "duplicate")]
+    assert sorted(refused) == [
+        ("2024-03-03", "bad", "unknown_value:stage"), ("2024-03-03", "nobody", "missing:creator_id")]
+
+
+def test_a_delivered_row_is_accounted_for_once_on_its_day_of_arrival(state):
+    assert sum(r["ds"] == r["arrival_ds"] for r in state) == len(CREATORS)
+
+
+def test_a_carried_row_tells_when_it_was_delivered(state):
+    assert {str(r["arrival_ds"]) for r in state if r["name"] == "good"} == {"2024-02-29"}
+
+
+def test_a_range_of_snapshots_is_the_same_as_its_days_one_by_one(spark, yesterday, state):
+    node = FACTS["silver.creators"]
+    source, before, rows = delivered(spark, "creators", CREATORS), yesterday, []
+    schema = ", ".join(f"{c.name} {c.type}" for c in node.contract.schema)
+    for day in FOUR_DAYS:
+        arrived = source.where(DayRange.day(day).where())
+        made = node.build(arrived, before, days=DayRange.day(day), params=silver.Params(), market=DEMO).collect()
+        rows += made
+        kept = [r for r in made if r["_reject"] is None]
+        before = spark.createDataFrame([tuple(r[c.name] for c in node.contract.schema) for r in kept], schema)
+    order = ["ds", "creator_id", "arrival_ds", "name"]
+    assert sorted(([r[c] for c in order], r["_reject"]) for r in rows if r["creator_id"]) == sorted(
+        ([r[c] for c in order], r["_reject"]) for r in state if r["creator_id"])

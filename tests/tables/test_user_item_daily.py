@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from jobs.contract import DayRange
+from jobs.runner import conform
+from jobs.settings import Market
+from jobs.tables.user_item_daily import CONTRACT, build
+
+EVENTS = "ds date, user_id bigint, item_id bigint, at_ms bigint, action string, dwell_ms bigint, play_ratio double"
+ORDERS = "ds date, user_id bigint, item_id bigint, at_ms bigint, kind string, amount_minor bigint"
+SHOWN = "ds date, user_id bigint, item_id bigint, at_ms bigint"
+DS = "2024-03-10"
+
+
+def literal(spark, schema, rows):
+    typed = spark.createDataFrame(rows, schema.replace("ds date", "ds string"))
+    return typed.withColumn("ds", typed["ds"].cast("date"))
+
+
+@pytest.fixture(scope="module")
+def found(spark):
+    events = [
+        (DS, 1, 10, 100, "click", 500, None), (DS, 1, 10, 300, "favourite", None, None),
+        (DS, 1, 10, 200, "view", 1500, 0.5), (DS, 1, 10, 250, "purchase", None, None),
+        (DS, 2, 10, 100, "dislike", None, None), (DS, 2, 11, 100, "not_interested", None, None),
+        (DS, 2, 12, 100, "block_author", None, None), (DS, 2, 13, 100, "already_purchased", None, None),
+        (DS, 3, None, 100, "login", None, None), ("2024-03-11", 1, 10, 900, "click", None, None),
+    ]
+    orders = [(DS, 1, 10, 350, "sale", 999), (DS, 1, 10, 360, "sale", 999), (DS, 1, 11, 370, "refund", 999)]
+    shown = [(DS, 1, 10, 50), (DS, 1, 10, 400), (DS, 4, 10, 50)]
+    made = build(literal(spark, EVENTS, events), literal(spark, ORDERS, orders), literal(spark, SHOWN, shown),
+                 days=DayRange.day(DS), params=None, market=Market("demo", target=("click", "purchase")))
+    return {(str(r["ds"]), r["user_id"], r["item_id"]): r for r in conform(CONTRACT, made).collect()}
+
+
+def test_counts_of_a_pair(found):
+    pair = found[DS, 1, 10]
+    assert {k: pair[k] for k in ("impressions", "clicks", "purchases", "negatives", "rejections")} == {
+        "impressions": 2, "clicks": 1, "purchases": 2, "negatives": 0, "rejections": 0}
+    # 500 + 1500; the last thing was a showing
+    assert (pair["dwell_ms"], pair["last_ms"]) == (2000, 400)
+
+
+def test_targets_are_the_market_s(found):
+    # one click and two sale lines
+    assert found[DS, 1, 10]["targets"] == 3
+
+
+def test_strength_is_the_sum_over_actions_and_a_tracked_purchase_counts_by_its_sale_lines(found):
+    # click 1 + favourite 3 + view 0.5 + two sale lines of 5; the purchase event adds nothing
+    assert found[DS, 1, 10]["strength"] == 14.5
+
+
+def test_rejections_are_a_wish_not_to_see_it(found):
+    assert {i: (found[DS, 2, i]["negatives"], found[DS, 2, i]["rejections"]) for i in (10, 11, 12, 13)} == {
+        10: (1, 0), 11: (1, 1), 12: (1, 1), 13: (0, 1)}
+    assert all(found[DS, 2, i]["strength"] == 0 for i in (10, 11, 12, 13))
+
+
+def test_days_are_kept_apart(found):
+    assert found["2024-03-11", 1, 10]["clicks"] == 1
+
+
+def test_a_refund_or_an_action_without_item_makes_no_pair_and_a_showing_does(found):
+    assert {key[1:] for key in found} == {(1, 10), (2, 10), (2, 11), (2, 12), (2, 13), (4, 10)}
+    assert (found[DS, 4, 10]["impressions"], found[DS, 4, 10]["strength"]) == (1, 0.0)
