@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import pytest
+
+from jobs.contract import DayRange
+from jobs.runner import conform
+from jobs.settings import Market
+from models.fused import CONTRACT, Params, build
+from models.recall import CHANNELS
+
+RECALL = "ds date, channel string, user_id bigint, item_id bigint, rank int, seed_item_id bigint"
+PAIRS = "ds date, user_id bigint, item_id bigint, rejections int, purchases int"
+EVENTS = "ds date, user_id bigint, item_id bigint, action string"
+ITEMS = "ds date, item_id bigint, category string, creator_id bigint"
+DS = "2024-03-10"
+
+
+DEMO = Market("demo")
+
+
+def fused(frame, recall, pairs=(), events=(), items=(), market=DEMO, **params):
+    made = build(
+        frame(RECALL, recall), frame(PAIRS, list(pairs)), frame(EVENTS, list(events)), frame(ITEMS, list(items)),
+        days=DayRange.day(DS), params=Params(**params), market=market,
+    )
+    rows = conform(CONTRACT, made).orderBy("user_id", "rank").collect()
+    return {(r["user_id"], r["item_id"]): r for r in rows}
+
+
+def weight(channel: str) -> float:
+    return CHANNELS[channel].channel.weight
+
+
+def test_scores_are_sums_of_weighted_reciprocal_ranks(frame):
+    found = fused(frame, [
+        (DS, "item_cf", 1, 10, 1, 77), (DS, "popular", 1, 10, 2, None), (DS, "embedding", 1, 11, 1, None),
+        (DS, "popular", 1, 12, 40, None), (DS, "own_history", 2, 10, 1, 10), (DS, "item_cf", 2, 10, 3, 77),
+    ])
+    assert found[1, 10]["score"] == pytest.approx(weight("item_cf") / 61 + weight("popular") / 62, abs=2e-9)
+    assert found[1, 11]["score"] == pytest.approx(weight("embedding") / 61, abs=2e-9)
+    assert found[1, 12]["score"] == pytest.approx(weight("popular") / 100, abs=2e-9)
+    assert [found[1, i]["rank"] for i in (10, 11, 12)] == [1, 2, 3]
+    assert (found[1, 10]["channel"], found[1, 10]["channels"]) == ("item_cf", ["item_cf", "popular"])
+    assert (found[1, 10]["seed_item_id"], found[1, 11]["seed_item_id"]) == (77, None)
+    # the seed is of the channel that contributed most
+    assert (found[2, 10]["channel"], found[2, 10]["seed_item_id"]) == ("own_history", 10)
+
+
+def test_equal_scores_go_by_item_and_the_budget_is_kept(frame):
+    found = fused(frame, [(DS, "popular", 1, i, 1, None) for i in (14, 12, 13, 11)], budget=3)
+    assert [(i, r["rank"]) for (_, i), r in found.items()] == [(11, 1), (12, 2), (13, 3)]
+
+
+CANDIDATES = [(DS, "popular", u, i, i, None) for u in (1, 2) for i in (1, 2, 3, 4, 5)]
+OFFER = [(DS, 1, "food", 8), (DS, 2, "shoes", 9), (DS, 3, "shoes", 9), (DS, 4, "food", None), (DS, 5, "shoes", None),
+         (DS, 6, "shoes", 9)]
+
+
+def left(found, user):
+    return [i for u, i in found if u == user]
+
+
+def test_what_was_rejected_bought_or_is_of_a_blocked_author_is_out(frame):
+    found = fused(frame, CANDIDATES, pairs=[
+        ("2024-03-05", 1, 1, 1, 0),  # rejected
+        ("2024-03-05", 1, 4, 0, 2),  # bought
+        ("2024-03-05", 2, 5, 0, 0),  # only seen
+    ], events=[
+        ("2024-03-06", 1, 6, "block_author"),  # item 6 is by 9, like 2 and 3
+        ("2024-03-06", 2, 1, "click"), ("2024-03-06", 2, 5, "block_author"),  # item 5 has no known author
+    ], items=OFFER)
+    assert left(found, 1) == [5]
+    # user 2 loses nothing by what user 1 rejects, nor every item without an author
+    assert left(found, 2) == [1, 2, 3, 4, 5]
+    assert found[1, 5]["rank"] == 1
+
+
+@pytest.mark.parametrize(("repeat", "user_1"), [((), [2, 3, 4]), (("food",), [1, 2, 3, 4]), (("*",), [1, 2, 3, 4, 5])])
+def test_bought_items_may_return_where_their_category_repeats(frame, repeat, user_1):
+    bought = [(DS, 1, 1, 0, 1), (DS, 1, 5, 0, 1)]
+    found = fused(frame, CANDIDATES, pairs=bought, items=OFFER, market=Market("demo", repeat_categories=repeat))
+    assert left(found, 1) == user_1
+
+
+def test_a_rejected_item_is_out_even_where_everything_repeats(frame):
+    found = fused(frame, CANDIDATES, pairs=[(DS, 1, 1, 1, 1)], items=OFFER,
+                  market=Market("demo", repeat_categories=("*",)))
+    assert left(found, 1) == [2, 3, 4, 5]

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jobs.contract import DayRange
+from jobs.runner import conform
+from models.ann import IndexParams, build_index
+from models.similar_items import CONTRACT, Params, build
+
+DS = "2024-03-10"
+NEIGHBOURS = "ds date, item_id bigint, neighbour_id bigint, similarity double"
+STATS = "ds date, item_id bigint, is_eligible boolean"
+CONTENT = "ds date, item_id bigint, vector array<float>"
+# angles in degrees: 1 and 2 and 3 close together, 5 apart, 4 between but not eligible
+ANGLES = {1: 0, 2: 10, 3: 20, 4: 5, 5: 90}
+VECTORS = {i: [float(np.cos(np.radians(a))), float(np.sin(np.radians(a)))] for i, a in ANGLES.items()}
+
+
+def literal(spark, schema, rows):
+    typed = spark.createDataFrame(list(rows), schema.replace("ds date", "ds string"))
+    return typed.withColumn("ds", typed["ds"].cast("date"))
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("index")
+    build_index(np.array(list(VECTORS)), np.array(list(VECTORS.values()), np.float32), folder, IndexParams())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lists(spark, index):
+    made = build(
+        literal(spark, NEIGHBOURS, [(DS, 1, 5, 0.1), (DS, 1, 3, 0.3), (DS, 1, 4, 0.9), (DS, 4, 1, 0.9)]),
+        literal(spark, STATS, [(DS, i, i != 4) for i in VECTORS]),
+        literal(spark, CONTENT, [(DS, i, v) for i, v in VECTORS.items()]), index,
+        days=DayRange.day(DS), params=Params(length=3),
+    )
+    found: dict[int, list] = {}
+    for row in conform(CONTRACT, made).orderBy("item_id", "rank").collect():
+        found.setdefault(row["item_id"], []).append(row)
+    return found
+
+
+def test_neighbours_of_users_come_before_neighbours_by_content(lists):
+    assert [(r["rank"], r["similar_item_id"], r["source"]) for r in lists[1]] == [
+        (1, 3, "together"), (2, 5, "together"), (3, 2, "content")]
+
+
+def test_an_item_that_nobody_touched_has_neighbours_by_content_nearest_first(lists):
+    # 5 is at 90 degrees: 3 (70 away), 2 (80), 1 (90)
+    assert [r["similar_item_id"] for r in lists[5]] == [3, 2, 1]
+    assert [r["score"] for r in lists[5]] == pytest.approx([np.cos(np.radians(a)) for a in (70, 80, 90)], abs=1e-4)
+
+
+def test_neither_a_page_nor_a_neighbour_is_an_item_that_cannot_be_had(lists):
+    assert set(lists) == {1, 2, 3, 5}
+    assert not [r for of in lists.values() for r in of if r["similar_item_id"] == 4]
+
+
+def test_no_item_is_its_own_neighbour_nor_another_s_twice(lists):
+    for item, of in lists.items():
+        others = [r["similar_item_id"] for r in of]
+        assert item not in others
+        assert len(set(others)) == len(others) <= 3
+
+
+def test_a_day_without_content_has_the_neighbours_of_users(spark, index):
+    made = build(literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3)]), literal(spark, STATS, [(DS, 1, True), (DS, 3, True)]),
+                 literal(spark, CONTENT, []), index, days=DayRange.day(DS), params=Params())
+    assert [(r["item_id"], r["similar_item_id"]) for r in made.collect()] == [(1, 3)]
