@@ -24,7 +24,7 @@ is a folder:
   "bytes": 118, "sha256": "…"}]}`. `jobs.landing.write_manifest` writes it.
 - Landed files are immutable. A late file comes with a manifest of its own, `_manifest.<part>.json`.
 - A night waits until every feed that the market has ever landed has a manifest for the day. After the time-out
-  (an hour) a *needed* feed stops the night; any other is gone without, and the log says so.
+  (8 hours) a *needed* feed stops the night; any other is gone without, and the log says so.
 - Facts belong to the day of their own time; up to 3 days late they still reach it. State rows replace what was
   known of their key from their day of arrival on.
 - Columns may be left out unless required. Columns that are not declared here are kept in bronze, as `extra`.

@@ -173,16 +173,21 @@ def ready(home: Path) -> AirflowClient:
 
 def run_nights(settings: Settings, nights: list[dt.date], say: Callable[[str], None]) -> bool:
     """Run nights through Airflow, a day at a time; True when one failed."""
+    from jobs.services.airflow_api import RunFailed
+
     api = ready(settings.home)
     for at, ds in enumerate(nights):
         if at:
             build_history(settings, ds, say)
         say(f"night of {ds} through Airflow")
         run_id = api.trigger("nightly", str(ds), {"market": settings.market.name})
-        result = api.wait("nightly", run_id, on_change=lambda task, state: say(f"  {task}: {state}"))
-        if result.failed:
-            for task in result.failed:
-                print(api.log("nightly", run_id, task)[-4000:], file=sys.stderr)
+        try:
+            api.wait("nightly", run_id, on_change=lambda task, state: say(f"  {task}: {state}"))
+        except RunFailed as error:
+            print(f"nightjar: {error}", file=sys.stderr)
+            for task, state in api.tasks("nightly", run_id).items():
+                if state == "failed":
+                    print(api.log("nightly", run_id, task, try_number=2)[-4000:], file=sys.stderr)
             return True
     return False
 

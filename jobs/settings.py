@@ -4,6 +4,7 @@
 ``NIGHTJAR_LAKE``     root of the Delta tables; default ``<home>/lake``
 ``NIGHTJAR_LANDING``  root of the landing zone; default ``<home>/landing``
 ``NIGHTJAR_MARKET``   the market to work on; default ``demo``
+``NIGHTJAR_SCHEDULE`` ``on``: Airflow's scheduled runs do their work; default ``off``, runs are started by hand
 ``NIGHTJAR_SPARK``    ``sc://host:port`` of a Spark Connect server; default: the embedded one
 
 A market is the file ``<home>/markets/<market>.yaml``. `nightjar simulate` and `nightjar import`

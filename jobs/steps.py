@@ -27,7 +27,8 @@ from jobs.session import connect
 from jobs.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
-LANDING_TIMEOUT_S = 3600
+LANDING_TIMEOUT_S = 8 * 3600
+"""A market west of Greenwich ends its day up to 12 h after the run may start; its files come later still."""
 GATES = {group.name for group in GROUPS if group.gate}
 _catalog: Catalog | None = None
 

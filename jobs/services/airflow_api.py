@@ -229,7 +229,7 @@ class AirflowClient:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task}/logs/{try_number}"
         content = self.call("GET", path, full_content=True)["content"]
         lines = content if isinstance(content, list) else [content]
-        return "\n".join(str(line.get("event", line)) if isinstance(line, dict) else str(line) for line in lines)
+        return "\n".join(_line(line) for line in lines)
 
     def backfill(
         self,
@@ -298,6 +298,14 @@ class AirflowClient:
     def _import_errors(self) -> str:
         errors = self.call("GET", "/importErrors").get("import_errors", [])
         return " ".join(f"{e['filename']}: {e['stack_trace'].strip().splitlines()[-1]}" for e in errors)
+
+
+def _line(line: Any) -> str:
+    """A log entry as text, with the error that it carries."""
+    if not isinstance(line, dict):
+        return str(line)
+    errors = [f"{e.get('exc_type')}: {e.get('exc_value')}" for e in line.get("error_detail") or []]
+    return "\n".join([str(line.get("event", line)), *errors])
 
 
 def connect(home: Path | None = None, user: str = "admin") -> AirflowClient:
