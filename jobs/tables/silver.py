@@ -82,7 +82,9 @@ def typed(field: Field, market: Market) -> SparkColumn:
         # "3.0" is how some writers spell a nullable integer
         whole = F.regexp_replace(F.trim(value), r"\.0+$", "")
         return whole.try_cast(field.type)
-    return F.trim(value).try_cast(field.type)
+    plain = F.trim(value).try_cast(field.type)
+    # NaN and infinity are no measurements, pass a one-sided bound and would poison every sum
+    return F.when(F.abs(plain) < F.lit(float("inf")), plain) if field.type == "double" else plain
 
 
 def refusal(feed: Feed, params: Params) -> SparkColumn:
