@@ -98,7 +98,7 @@ def test_a_row_reaches_the_day_of_its_own_time(facts, event_id, ds):
     ("too late", "late"), ("tomorrow", "future:at"), ("no user", "missing:user_id"), ("blank user", "missing:user_id"),
     ("no time", "missing:at"), ("odd time", "bad_type:at"), ("odd dwell", "bad_type:dwell_ms"),
     ("half a ms", "bad_type:dwell_ms"), ("odd ratio", "bad_type:play_ratio"), ("too much", "out_of_range:play_ratio"),
-    ("too little", "out_of_range:dwell_ms"), ("not a number", "out_of_range:play_ratio"),
+    ("too little", "out_of_range:dwell_ms"), ("not a number", "bad_type:play_ratio"),
     ("dance", "unknown_value:action"), ("torn", "unparseable"), ("latin", "not_utf8"), ("two rules", "missing:user_id"),
 ])
 def test_a_refused_row_names_the_rule_and_stays_on_its_day_of_arrival(facts, event_id, rule):
@@ -187,12 +187,15 @@ def test_days_and_hours_are_the_market_s(spark):
     assert (str(row["ds"]), row["local_hour"], row["_reject"]) == ("2024-03-06", 4, None)
 
 
-def test_raw_coordinates_are_held_to_their_bounds_and_then_dropped(spark):
+def test_coordinates_are_bounded_and_dropped_and_a_measure_is_finite(spark):
     shown = {"ds": "2024-03-07", "impression_id": "p", "user_id": "u", "item_id": "i", "at": "2024-03-07",
              "surface": "feed", "position": "1", "file": "f"}
-    source = delivered(spark, "impressions", [{**shown, "latitude": "91"}, {**shown, "latitude": "48.1"}])
+    given = [{"latitude": "91"}, {"latitude": "48.1"}, {"swipe_speed": "NaN"}, {"swipe_speed": "Infinity"}]
+    rows = [{**shown, "impression_id": f"p{n}", **more} for n, more in enumerate(given)]
+    source = delivered(spark, "impressions", rows)
     made = FACTS["silver.impressions"].build(source, days=DAYS, params=silver.Params(), market=DEMO)
-    assert sorted(str(r["_reject"]) for r in made.collect()) == ["None", "out_of_range:latitude"]
+    assert {r["impression_id"]: r["_reject"] for r in made.collect()} == {
+        "p0": "out_of_range:latitude", "p1": None, "p2": "bad_type:swipe_speed", "p3": "bad_type:swipe_speed"}
     assert not {"latitude", "longitude"} & set(made.columns)
 
 
