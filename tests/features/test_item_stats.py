@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from features.item_stats import CONTRACT, Params, build
+from jobs.contract import DayRange
+from jobs.runner import conform
+from jobs.settings import Market
+
+ITEMS = "ds date, item_id bigint, price_minor bigint, stock int, status string, created_at_ms bigint"
+DAILY = ("ds date, item_id bigint, impressions int, clicks int, targets int, target_users int, purchases int, "
+         "negatives int, play_sum double, plays int, rating_sum double, ratings int")
+DS = "2024-03-28"
+
+
+def item(item_id, ds=DS, price=100, stock=None, status="active", created=None):
+    return (ds, item_id, price, stock, status, created)
+
+
+def daily(item_id, ds=DS, shown=0, clicks=0, targets=0, users=0, bought=0, negatives=0, play=(0.0, 0), rating=(0.0, 0)):
+    return (ds, item_id, shown, clicks, targets, users, bought, negatives, *play, *rating)
+
+
+def stats(spark, items, days=(), timezone="UTC"):
+    made = build(literal(spark, ITEMS, items), literal(spark, DAILY, days), days=DayRange.day(DS), params=Params(),
+                 market=Market("test", timezone=timezone))
+    return {r["item_id"]: r for r in conform(CONTRACT, made).collect()}
+
+
+def literal(spark, schema, rows):
+    typed = spark.createDataFrame(list(rows), schema.replace("ds date", "ds string"))
+    return typed.withColumn("ds", typed["ds"].cast("date"))
+
+
+CREATED = int(dt.datetime(2024, 3, 26, 20, tzinfo=dt.UTC).timestamp() * 1000)
+
+
+@pytest.fixture(scope="module")
+def found(spark):
+    return stats(spark, [
+        item(1), item(2, created=CREATED), item(3),
+        item(11, price=75), item(11, "2024-03-10", price=100), item(11, "2024-02-29", price=1000),
+        item(12, price=50), item(13, price=None), item(14, price=0),
+        item(21, stock=1), item(22, status=None), item(23, stock=0), item(24, status="delisted"),
+        item(99, "2024-03-27"),
+    ], [
+        daily(1, shown=60, clicks=3, targets=3, users=2, negatives=2, play=(1.5, 2), rating=(9.0, 2)),
+        daily(1, "2024-03-21", shown=40, clicks=3, bought=1, play=(0.0, 1), rating=(3.0, 1)),
+        daily(1, "2024-02-29", shown=9999, clicks=9999, negatives=9999, rating=(1.0, 1)),  # age 28: outside
+        daily(3, clicks=300, targets=300, negatives=300), daily(98), daily(99),
+    ])
+
+
+def test_windows_end_on_the_built_day(found):
+    assert (found[1]["impressions_1d"], found[1]["impressions_7d"], found[1]["impressions_28d"]) == (60, 60, 100)
+    assert (found[1]["purchases_7d"], found[1]["purchases_28d"]) == (0, 1)
+
+
+def test_rates_and_means_by_hand(found):
+    # (6 + 4) / (100 + 100)
+    assert found[1]["ctr_28d"] == 0.05
+    # 1.5 / 3
+    assert found[1]["completion_28d"] == 0.5
+    # 2 / (100 + 100)
+    assert found[1]["negative_rate_28d"] == 0.01
+    # 12 / 3
+    assert (found[1]["rating_28d"], found[1]["ratings_28d"]) == (4.0, 3)
+
+
+def test_an_untouched_item_has_the_prior_and_no_means(found):
+    # 4 / 100
+    assert (found[2]["ctr_28d"], found[2]["negative_rate_28d"], found[2]["ratings_28d"]) == (0.04, 0.0, 0)
+    assert (found[2]["completion_28d"], found[2]["rating_28d"]) == (None, None)
+    assert found[2]["clicks_28d"] == 0
+
+
+def test_actions_without_showings_keep_rates_within_0_and_1(found):
+    # (300 + 4) / (max(0, 300) + 100) and 300 / (max(0, 300) + 100)
+    assert (found[3]["ctr_28d"], found[3]["negative_rate_28d"]) == (0.76, 0.75)
+
+
+def test_price_drop_is_against_the_highest_price_of_28_days(found):
+    # 1 - 75 / 100; the price of 28 days ago is forgotten
+    assert [found[i]["price_drop"] for i in (11, 12, 13, 14)] == [0.25, 0.0, 0.0, 0.0]
+
+
+def test_age_is_since_the_first_offer(found):
+    assert (found[2]["age_days"], found[1]["age_days"]) == (2, None)
+
+
+def test_eligible_is_active_and_in_stock_where_stock_is_a_limit(found):
+    eligible = {i: found[i]["is_eligible"] for i in (1, 21, 22, 23, 24)}
+    assert eligible == {1: True, 21: True, 22: True, 23: False, 24: False}
+
+
+def test_an_item_that_is_no_longer_known_has_no_row(found):
+    assert not {98, 99} & set(found)
+
+
+def test_popularity_ranks_by_users_of_the_week_then_of_the_month_and_days_are_the_market_s(spark):
+    found = stats(spark, [item(1, created=CREATED), item(2), item(3)], [
+        daily(1, users=5), daily(2, users=1), daily(3, users=1), daily(3, "2024-03-20", users=2),
+    ], timezone="Asia/Shanghai")
+    assert [found[i]["popularity"] for i in (2, 3, 1)] == [0.0, 0.5, 1.0]
+    # 20:00 UTC of the 26th is 04:00 of the 27th there
+    assert found[1]["age_days"] == 1
+
+
+def test_the_head_is_the_share_with_most_exposure(spark):
+    found = stats(spark, [item(i) for i in (1, 2, 3, 4, 5)], [daily(4, shown=50), daily(2, shown=10)])
+    # 20 % of five items is one
+    assert [i for i, r in sorted(found.items()) if not r["is_long_tail"]] == [4]

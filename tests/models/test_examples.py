@@ -1,0 +1,183 @@
+"""Training rows: labels by closed windows, features as of the evening before, draws that repeat."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+
+import pytest
+
+from jobs.catalog import discover
+from jobs.contract import DayRange
+from jobs.runner import conform
+from models.examples import CONTRACT, Params, build, shown_pairs
+from models.ranking_features import FEATURES
+
+DS, SHOWN, KNOWN, BEFORE = (dt.date(2024, 3, d) for d in (10, 9, 8, 1))
+CATALOG = discover()
+KNOWN_TABLES = {
+    "user_activity": "features.user_activity", "user_profile": "features.user_profile",
+    "user_interests": "features.user_interests", "item_stats": "features.item_stats", "items": "silver.items",
+    "user_item_daily": "silver.user_item_daily",
+}
+USERS, ITEMS = (1, 2), (10, 11, 12)
+
+
+def rows_of(name: str, ds: dt.date, number: int, seed: int = 0) -> list[tuple]:
+    """A row for each key of a day; numbers are ``number`` plus a little of their own."""
+    contract = CATALOG.table(name)
+    rng = random.Random(f"{name} {ds} {seed}")
+    keys = [{"user_id": u, "item_id": i, "kind": "category", "value": f"c{i}"} for u in USERS for i in ITEMS]
+    unique = {tuple(k[c] for c in contract.keys): k for k in keys}
+    made = []
+    for key in unique.values():
+        given = {**key, "ds": ds, "category": f"c{key['item_id']}", "brand": "acme"}
+        values = {"string": "x", "boolean": True, "date": ds, "double": number + round(rng.random(), 3)}
+        made.append(tuple(
+            given[c.name] if c.name in given else values.get(c.type, number + rng.randrange(5)) for c in contract.schema
+        ))
+    return made
+
+
+def frame_of(spark, name: str, rows: list[tuple]):
+    return spark.createDataFrame(rows, ", ".join(f"{c.name} {c.type}" for c in CATALOG.table(name).schema))
+
+
+def outcome(user, item, ds=SHOWN, targets=0, purchases=0, absurd=0):
+    given = {"ds": ds, "user_id": user, "item_id": item, "targets": targets, "purchases": purchases}
+    zero = {"double": float(absurd)}
+    return tuple(given.get(c.name, zero.get(c.type, absurd)) for c in CATALOG.table("silver.user_item_daily").schema)
+
+
+OUTCOMES = [
+    (1, 10, SHOWN, 2, 0), (1, 11, DS, 1, 1), (1, 12, SHOWN, 0, 1), (2, 10, SHOWN, 0, 0), (2, 11, DS, 5, 0),
+    (2, 12, KNOWN, 1, 1),
+]
+POSITIONS = [(1, 10, 3), (1, 10, 2), (1, 11, 1), (1, 12, 4), (2, 10, 1), (2, 11, 2), (2, 12, 3)]
+
+
+def examples(spark, poisoned: bool) -> dict:
+    known = {
+        argument: rows_of(table, KNOWN, 3) + (rows_of(table, BEFORE, 2) if argument == "user_item_daily" else [])
+        for argument, table in KNOWN_TABLES.items()
+    }
+    if poisoned:
+        for argument, table in KNOWN_TABLES.items():
+            known[argument] += [row for ds in (SHOWN, DS) for row in rows_of(table, ds, 1_000_000, seed=1)]
+    shown = spark.createDataFrame([(SHOWN, *p) for p in POSITIONS],
+                                  "ds date, user_id bigint, item_id bigint, position int")
+    made = build(
+        shown, frame_of(spark, "silver.user_item_daily", [
+            outcome(u, i, ds, t, p, 1_000_000 if poisoned else 0) for u, i, ds, t, p in OUTCOMES]),
+        **{argument: frame_of(spark, KNOWN_TABLES[argument], rows) for argument, rows in known.items()},
+        days=DayRange.day(DS), params=Params(),
+    )
+    return {(r["user_id"], r["item_id"]): r.asDict() for r in conform(CONTRACT, made).collect()}
+
+
+@pytest.fixture(scope="module")
+def clean(spark):
+    return examples(spark, poisoned=False)
+
+
+def test_a_label_is_a_target_action_on_the_day_of_the_showing(clean):
+    assert {key for key, row in clean.items() if row["label"]} == {(1, 10)}
+
+
+def test_a_conversion_counts_on_the_day_and_within_the_label_window(clean):
+    # bought on the day itself, on the day after; not on the day before
+    assert {key for key, row in clean.items() if row["converted"]} == {(1, 12), (1, 11)}
+
+
+def test_a_pair_is_one_row_at_its_best_position(clean):
+    assert set(clean) == {(u, i) for u in USERS for i in ITEMS}
+    assert clean[1, 10]["position"] == 2.0
+    assert {row["source"] for row in clean.values()} == {"impression"}
+    assert {(row["ds"], row["shown_ds"]) for row in clean.values()} == {(DS, SHOWN)}
+
+
+def test_features_are_those_of_the_evening_before(clean):
+    stats = {row[1]: row for row in rows_of("features.item_stats", KNOWN, 3)}
+    names = [c.name for c in CATALOG.table("features.item_stats").schema]
+    assert {i: clean[1, i]["item_targets_7d"] for i in ITEMS} == {
+        i: float(stats[i][names.index("targets_7d")]) for i in ITEMS}
+    # the last action of the pair was on the evening before
+    assert {row["pair_age_days"] for row in clean.values()} == {0.0}
+    assert not [name for name in FEATURES if any(row[name] is None for row in clean.values())]
+
+
+def test_nothing_of_the_day_of_the_showing_or_later_reaches_a_feature(spark, clean):
+    assert examples(spark, poisoned=True) == clean
+
+
+# -- draws, where nothing was logged as shown ----------------------------------------------------
+
+
+PEOPLE = range(1, 21)
+OFFERED, SOLD_OUT = range(100, 110), range(110, 114)
+
+
+@pytest.fixture(scope="module")
+def draw(spark):
+    """Draws for one positive of each of 20 users, with the inputs' rows in a given order."""
+    positives = [(SHOWN, u, 100 + u % 10) for u in PEOPLE]
+    stats = [(KNOWN, i, i in OFFERED) for i in (*OFFERED, *SOLD_OUT)]
+    owned = [(SHOWN, u, i) for u in PEOPLE if u % 2 for i in (100 + u % 10, 200, 201, 202)]
+
+    def make(order: int = 0, logged: tuple = (), **params):
+        rng = random.Random(order)
+        shuffled = [rng.sample(rows, len(rows)) for rows in (positives, stats, owned)]
+        made = shown_pairs(
+            spark.createDataFrame(list(logged), "ds date, user_id bigint, item_id bigint, position int"),
+            spark.createDataFrame(shuffled[0], "shown_ds date, user_id bigint, item_id bigint"),
+            spark.createDataFrame(shuffled[1], "ds date, item_id bigint, is_eligible boolean"),
+            spark.createDataFrame(shuffled[2], "shown_ds date, user_id bigint, item_id bigint"),
+            Params(uniform_negatives=4, history_negatives=2, **params),
+        )
+        return sorted((r["source"], r["user_id"], r["item_id"], r["position"]) for r in made.collect())
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def drawn(draw):
+    return draw()
+
+
+def pairs(drawn, source):
+    return {(u, i) for s, u, i, _ in drawn if s == source}
+
+
+def test_draws_repeat_whatever_the_order_of_the_rows(draw, drawn):
+    assert draw(order=5) == drawn
+
+
+def test_another_seed_draws_others(draw, drawn):
+    assert pairs(draw(seed=8), "uniform") != pairs(drawn, "uniform")
+
+
+def test_a_drawn_pair_is_never_a_positive_nor_there_twice(drawn):
+    positives = {(u, 100 + u % 10) for u in PEOPLE}
+    assert pairs(drawn, "action") == positives
+    assert not positives & (pairs(drawn, "uniform") | pairs(drawn, "history"))
+    every = [(u, i) for _, u, i, _ in drawn]
+    assert len(set(every)) == len(every)
+
+
+def test_uniform_draws_are_of_what_was_on_offer_and_reach_all_of_it(drawn):
+    found = pairs(drawn, "uniform")
+    assert {i for _, i in found} == set(OFFERED)
+    # 4 draws for each of 20, less those that hit a positive or each other
+    assert 40 < len(found) <= 80
+
+
+def test_history_draws_are_of_the_user_s_own_items(drawn):
+    found = pairs(drawn, "history")
+    assert {u for u, _ in found} <= {u for u in PEOPLE if u % 2}
+    assert {i for _, i in found} <= {200, 201, 202}
+    # at most two for the one positive
+    assert max(sum(u == person for u, _ in found) for person in PEOPLE) == 2
+
+
+def test_a_day_with_logged_showings_gets_no_draws(draw):
+    assert draw(logged=((SHOWN, 1, 100, 7),)) == [("impression", 1, 100, 7)]

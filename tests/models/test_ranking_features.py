@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from jobs.catalog import discover
+from jobs.contract import DayRange, Table
+from models import ranking_features
+from models.ranking_features import CONTEXT, FEATURES, INTEREST, ITEM, PAIR, PROFILE, USER, assemble, inputs
+
+DS = dt.date(2024, 3, 29)
+CATALOG = discover()
+SOURCES = {"user_": ("features.user_activity", USER), "item_": ("features.item_stats", ITEM),
+           "profile_": ("features.user_profile", PROFILE)}
+
+
+def sensitive_columns() -> set[str]:
+    tables = [n.contract for n in CATALOG.nodes.values() if isinstance(n.contract, Table)]
+    return {c.name for table in tables for c in table.columns if c.sensitive}
+
+
+# -- what may be a feature -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", SOURCES)
+def test_every_feature_is_a_declared_column_that_is_not_sensitive(prefix):
+    table, names = SOURCES[prefix]
+    for name in names:
+        assert not CATALOG.table(table).column(name).sensitive
+        assert prefix + name in FEATURES
+
+
+def test_no_feature_is_named_after_a_sensitive_column():
+    sensitive = sensitive_columns()
+    assert {"gender", "age_years", "age_band", "income_band", "birth_year"} <= sensitive
+    named = {f for f in FEATURES for s in sensitive if f == s or f.endswith(f"_{s}")}
+    assert named == set()
+
+
+def test_the_list_has_no_feature_of_another_origin_and_none_twice():
+    known = [prefix + name for prefix, (_, names) in SOURCES.items() for name in names] + [*PAIR, *INTEREST, *CONTEXT]
+    assert sorted(FEATURES) == sorted(known)
+    assert len(set(FEATURES)) == len(FEATURES)
+
+
+def test_interests_are_shares_by_kind_none_of_them_sensitive():
+    kinds = {name.removeprefix("share_") for name in INTEREST}
+    assert kinds == {"category", "brand", "creator", "price_band"}
+    assert not kinds & sensitive_columns()
+
+
+def test_training_and_scoring_read_the_same_tables():
+    assert [i.table for i in inputs()] == [i.table for i in inputs(lag=2)]
+    assert {i.lag for i in inputs(lag=2)} == {2}
+    assert next(i.days for i in inputs() if i.table == "silver.user_item_daily") == ranking_features.PAIR_HORIZON
+
+
+# -- their values --------------------------------------------------------------------------------
+
+
+def table_of(spark, name: str, *rows: dict):
+    """Rows of a catalogue table; what is not given is 0, false or empty."""
+    contract = CATALOG.table(name)
+    zero = {"string": None, "boolean": False, "double": 0.0, "date": DS}
+    made = [tuple({"ds": DS, **row}.get(c.name, zero.get(c.type, 0)) for c in contract.schema) for row in rows]
+    return spark.createDataFrame(made, ", ".join(f"{c.name} {c.type}" for c in contract.schema))
+
+
+def day(age: int) -> dt.date:
+    return DS - dt.timedelta(days=age)
+
+
+@pytest.fixture(scope="module")
+def found(spark):
+    pairs = spark.createDataFrame([(DS, 1, 10, 3, "kept"), (DS, 2, 11, 1, "kept")],
+                                  "ds date, user_id bigint, item_id bigint, position int, source string")
+    made = assemble(
+        pairs, DayRange.day(DS),
+        table_of(spark, "features.user_activity", {"user_id": 1, "clicks_7d": 5, "ctr_28d": 0.25}),
+        table_of(spark, "features.user_profile", {"user_id": 1, "tenure_days": 40, "city_tier": 2}),
+        table_of(spark, "features.user_interests",
+                 {"user_id": 1, "kind": "category", "value": "shoes", "share": 0.75},
+                 {"user_id": 1, "kind": "brand", "value": "shoes", "share": 0.5},
+                 {"user_id": 1, "kind": "price_band", "value": "6", "share": 0.125}),
+        table_of(spark, "features.item_stats", {"item_id": 10, "price_minor": 100, "rating_28d": 4.5}),
+        table_of(spark, "silver.items", {"item_id": 10, "category": "shoes", "brand": "acme", "price_minor": 100}),
+        table_of(
+            spark, "silver.user_item_daily",
+            {"ds": day(0), "user_id": 1, "item_id": 10, "impressions": 2},
+            {"ds": day(14), "user_id": 1, "item_id": 10, "impressions": 1, "targets": 2, "strength": 4.0},
+            {"ds": day(28), "user_id": 1, "item_id": 10, "purchases": 1, "strength": 8.0},
+            {"ds": day(90), "user_id": 1, "item_id": 10, "targets": 99, "strength": 999.0},  # the 91st day
+            {"ds": day(-1), "user_id": 1, "item_id": 10, "targets": 99, "strength": 999.0},  # tomorrow
+            {"ds": day(0), "user_id": 2, "item_id": 10, "targets": 99, "strength": 999.0},  # another pair
+        ),
+    )
+    return {r["user_id"]: r.asDict() for r in made.collect()}
+
+
+def test_the_pair_s_history_by_hand(found):
+    row = found[1]
+    # 4 a half-life (14 days) ago and 8 two half-lives ago: 2 + 2
+    assert row["pair_strength"] == 4.0
+    assert (row["pair_targets"], row["pair_purchases"], row["pair_impressions"]) == (2.0, 1.0, 3.0)
+    # days since the last action; the showing of today is none
+    assert row["pair_age_days"] == 14.0
+
+
+def test_columns_of_user_item_and_profile_are_taken_over(found):
+    row = found[1]
+    assert (row["user_clicks_7d"], row["user_ctr_28d"], row["profile_tenure_days"], row["profile_city_tier"]) == (
+        5.0, 0.25, 40.0, 2.0)
+    assert (row["item_price_minor"], row["item_rating_28d"]) == (100.0, 4.5)
+    assert (row["position"], row["source"]) == (3.0, "kept")
+
+
+def test_shares_are_of_the_item_s_own_values_within_their_kind(found):
+    row = found[1]
+    # the brand "acme" is no interest, although a brand "shoes" is; 100 is price band 6
+    assert [row[f"share_{kind}"] for kind in ("category", "brand", "creator", "price_band")] == [0.75, 0.0, 0.0, 0.125]
+
+
+def test_what_is_not_known_is_null_and_a_share_is_0(found):
+    row = found[2]
+    unknown = {name for name in FEATURES if row[name] is None}
+    assert unknown == set(FEATURES) - set(INTEREST) - {"position"}
+    assert all(row[name] == 0.0 for name in INTEREST)
