@@ -179,5 +179,6 @@ def test_history_draws_are_of_the_user_s_own_items(drawn):
     assert max(sum(u == person for u, _ in found) for person in PEOPLE) == 2
 
 
-def test_a_day_with_logged_showings_gets_no_draws(draw):
-    assert draw(logged=((SHOWN, 1, 100, 7),)) == [("impression", 1, 100, 7)]
+def test_a_positive_that_was_shown_is_the_showing_alone_and_draws_nothing(draw):
+    found = draw(logged=((SHOWN, 1, 101, 7),))
+    assert [row for row in found if row[1] == 1] == [("impression", 1, 101, 7)]
