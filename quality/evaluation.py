@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -24,9 +23,8 @@ from quality.lists import (
     eligible,
     exposure_matrix,
     frame_of,
-    hit_positions,
+    hits_of_users,
     list_figure,
-    lists,
     not_again,
     on,
     popular,
@@ -113,8 +111,10 @@ class Inputs:
     items: DataFrame
 
 
-def own_history(given: Inputs, allowed: DataFrame, list_ds: dt.date, half_life: float) -> DataFrame:
-    """Each user's own items, by strength halved every ``half_life`` days; ties by item.
+def own_history(
+    given: Inputs, users: DataFrame, allowed: DataFrame, list_ds: dt.date, half_life: float, longest: int
+) -> DataFrame:
+    """Each user's ``longest`` own items, by strength halved every ``half_life`` days; ties by item.
 
     Returns
     -------
@@ -123,14 +123,14 @@ def own_history(given: Inputs, allowed: DataFrame, list_ds: dt.date, half_life: 
     """
     acted = given.user_item_daily.where(
         between_days(days_before(list_ds, HISTORY - 1), list_ds) & (F.col("strength") > 0)
-    )
+    ).join(users, "user_id", "left_semi").join(allowed, "item_id", "left_semi")
     age = F.date_diff(F.lit(list_ds), F.col("ds"))
     # rounded, because sums of floats depend on the order of the partitions and ties must not
     weight = F.round(F.sum(F.col("strength") * F.pow(F.lit(0.5), age / F.lit(half_life))), 6)
-    of_item = acted.groupBy("user_id", "item_id").agg((-weight).alias("order")).join(allowed, "item_id", "left_semi")
-    return of_item.groupBy("user_id").agg(
-        F.transform(F.array_sort(F.collect_list(F.struct("order", "item_id"))), lambda p: p["item_id"]).alias("own")
-    )
+    of_item = acted.groupBy("user_id", "item_id").agg((-weight).alias("order"))
+    ordered = F.array_sort(F.collect_list(F.struct("order", "item_id")))
+    best = F.transform(F.slice(ordered, 1, longest), lambda p: p["item_id"])
+    return of_item.groupBy("user_id").agg(best.alias("own"))
 
 
 def baselines(given: Inputs, users: DataFrame, list_ds: dt.date, params: Params, market: Market) -> DataFrame:
@@ -139,54 +139,82 @@ def baselines(given: Inputs, users: DataFrame, list_ds: dt.date, params: Params,
     Returns
     -------
     DataFrame
-        ``subject, user_id, items``.
+        ``subject, user_id, rank, item_id``.
     """
     width = max(20, params.exposure_cut)
     allowed = eligible(given.items, list_ds)
     # a pool larger than a list, because each user's blocked items fall out of it
     pool = popular(given.user_item_daily, allowed, list_ds, params.popularity_days, 4 * width)
-    blocked = not_again(given.user_item_daily, given.items, list_ds, params.block_days, market)
+    own_items = own_history(given, users, allowed, list_ds, params.half_life, 4 * width)
+    blocked = not_again(given.user_item_daily, given.items, list_ds, params.block_days, market).join(
+        users, "user_id", "left_semi"
+    )
     per_user = (
-        users.select("user_id").crossJoin(F.broadcast(pool))
+        users.crossJoin(F.broadcast(pool))
         .join(blocked.groupBy("user_id").agg(F.collect_set("item_id").alias("blocked")), "user_id", "left")
-        .join(own_history(given, allowed, list_ds, params.half_life), "user_id", "left")
+        .join(own_items, "user_id", "left")
     )
     none = F.array().cast("array<bigint>")
     barred = F.coalesce("blocked", none)
     most = F.array_except("pool", barred)
     own = F.array_except(F.coalesce("own", none), barred)
-    return per_user.select(F.explode(F.array(
-        F.struct(F.lit(POPULARITY).alias("subject"), "user_id", F.slice(most, 1, width).alias("items")),
-        F.struct(
-            F.lit(OWN_HISTORY).alias("subject"), "user_id",
-            F.slice(F.array_distinct(F.concat(own, most)), 1, width).alias("items"),
-        ),
-    )).alias("of")).select("of.*")
+    both = F.array(
+        F.struct(F.lit(POPULARITY).alias("subject"), F.slice(most, 1, width).alias("items")),
+        F.struct(F.lit(OWN_HISTORY).alias("subject"),
+                 F.slice(F.array_distinct(F.concat(own, most)), 1, width).alias("items")),
+    )
+    return per_user.select("user_id", F.inline(both)).select(
+        "subject", "user_id", F.posexplode("items").alias("at", "item_id")
+    ).select("subject", "user_id", (F.col("at") + 1).alias("rank"), "item_id")
 
 
-def judged(given: Inputs, list_ds: dt.date, horizon: int, params: Params, market: Market) -> DataFrame:
-    """Every subject's list for every judged user.
+def wanted_of(given: Inputs, list_ds: dt.date, horizon: int, params: Params) -> DataFrame:
+    """What the users with a served list took within the horizon (see `quality.lists.positives`)."""
+    with_list = given.recommendations.where(
+        on(list_ds) & (F.col("surface") == params.surface) & (F.col("rank") == 1)
+    ).select("user_id")
+    return positives(given.user_item_daily, list_ds, horizon, with_list)
+
+
+def judged(
+    given: Inputs, wanted: DataFrame, base: DataFrame, list_ds: dt.date, horizon: int, params: Params
+) -> DataFrame:
+    """Count everything that the figures of one horizon need.
 
     Returns
     -------
     DataFrame
-        ``list_ds, horizon_days, subject, user_id, items, wanted``.
+        ``subject, hits, relevant, item_id, shown``, where ``shown`` counts users by random group: of a
+        pattern (``relevant`` is set), of an item's exposure (``item_id`` is set), or of everyone judged.
     """
     feed = given.recommendations.where(on(list_ds) & (F.col("surface") == params.surface))
-    served = lists(feed, params.width)
-    wanted = positives(given.user_item_daily, list_ds, horizon).join(served.select("user_id"), "user_id", "left_semi")
-    channel = F.concat(F.lit(CHANNEL), F.col("channel")).alias("subject")
-    recall = given.recall.where(on(list_ds)).select(channel, "user_id", "rank", "item_id")
+    users = wanted.select("user_id").distinct()
+    columns = ("subject", "user_id", "rank", "item_id")
     subjects = [
-        served.select(F.lit(SERVED).alias("subject"), "user_id", "items"),
-        lists(recall, params.width, "subject"),
-        lists(given.fused.where(on(list_ds)), params.width).select(F.lit(FUSED).alias("subject"), "user_id", "items"),
-        baselines(given, wanted, list_ds, params, market),
+        feed.withColumn("subject", F.lit(SERVED)),
+        given.recall.where(on(list_ds)).withColumn("subject", F.concat(F.lit(CHANNEL), "channel")),
+        given.fused.where(on(list_ds)).withColumn("subject", F.lit(FUSED)),
     ]
-    return reduce(DataFrame.unionByName, subjects).join(wanted, "user_id").select(
-        F.lit(list_ds).alias("list_ds"), F.lit(horizon).alias("horizon_days"),
-        "subject", "user_id", "items", "wanted",
-    )
+    listed = reduce(DataFrame.unionByName, [s.where(F.col("rank") <= params.width).select(*columns) for s in subjects])
+    listed = listed.unionByName(base)
+    hits = hits_of_users(listed, wanted, "subject")
+    patterns = hits.groupBy("subject", "hits", "relevant").agg(count_by_group().alias("shown"))
+    top = listed.where(F.col("rank") <= params.exposure_cut).join(users, "user_id", "left_semi")
+    exposures = top.groupBy("subject", "item_id").agg(count_by_group().alias("shown"))
+    everyone = users.agg(count_by_group().alias("shown"))
+    counted = patterns.unionByName(exposures, allowMissingColumns=True).unionByName(everyone, allowMissingColumns=True)
+    return counted.select(F.lit(list_ds).alias("list_ds"), F.lit(horizon).alias("horizon_days"), *counted.columns)
+
+
+def counted(given: Inputs, list_ds: dt.date, horizon: int, params: Params, market: Market) -> pa.Table:
+    """The counts of `judged`, collected; what several of them meet is kept while they are made."""
+    wanted = wanted_of(given, list_ds, horizon, params).persist()
+    base = baselines(given, wanted.select("user_id").distinct(), list_ds, params, market).persist()
+    try:
+        return judged(given, wanted, base, list_ds, horizon, params).toArrow()
+    finally:
+        base.unpersist()
+        wanted.unpersist()
 
 
 def build(
@@ -196,83 +224,60 @@ def build(
     ds = days.last
     given = Inputs(recommendations, recall, fused, user_item_daily, items)
     pairs = [(days_before(ds, h), h) for h in params.horizons]
-    frames = [judged(given, list_ds, h, params, market) for list_ds, h in pairs]
-    patterns, shown = collect(reduce(DataFrame.unionByName, frames), params.exposure_cut)
-    rows = list(list_rows(ds, patterns, params))
-    if rows:
-        catalogue = dict(
-            reduce(DataFrame.union, [
-                eligible(items, list_ds).agg(F.lit(list_ds).alias("ds"), F.count("*").alias("n"))
-                for list_ds, _ in pairs
-            ]).collect()
-        )
-        rows += exposure_rows(ds, shown, catalogue, {(r["list_ds"], r["horizon_days"]): r["n"] for r in rows}, params)
+    found = pa.concat_tables(counted(given, list_ds, h, params, market) for list_ds, h in pairs)
+    users = {
+        (key[0], key[1]): int(exposure_matrix(of["shown"]).sum())
+        for key, of in subjects_of(found.filter(found["subject"].is_null()))
+    }
+    rows: list[dict[str, Any]] = []
+    if any(users.values()):
+        catalogue = dict(reduce(DataFrame.union, [
+            eligible(items, list_ds).agg(F.lit(list_ds).alias("ds"), F.count("*").alias("n")) for list_ds, _ in pairs
+        ]).collect())
+        none = found.slice(0, 0)
+        exposures = dict(subjects_of(found.filter(found["item_id"].is_valid())))
+        patterns = dict(subjects_of(found.filter(found["relevant"].is_valid())))
+        # a baseline that has nothing to show to anyone is worth nothing; a channel without rows was not there
+        expected = {(*at, name) for at, n in users.items() if n for name in (POPULARITY, OWN_HISTORY)}
+        for key in sorted(expected | set(exposures)):
+            everyone, size = users[key[0], key[1]], catalogue.get(key[0], 0)
+            rows += list_rows(ds, key, patterns.get(key, none), everyone, params)
+            rows += exposure_rows(ds, key, exposures.get(key, none), size, everyone, params)
     # NaN means "cannot be said", which is null in a table
     rows = [{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
     return frame_of(items.sparkSession, CONTRACT, rows)
 
 
 KEY = ("list_ds", "horizon_days", "subject")
+Key = tuple[dt.date, int, str]
 
 
-def collect(frame: DataFrame, cut: int) -> tuple[pa.Table, pa.Table]:
-    """Patterns of hits and exposures of items, in one query, because both need every list.
-
-    Returns
-    -------
-    tuple of Table
-        ``*KEY, hits, relevant, shown`` and ``*KEY, item_id, shown``; ``shown`` counts by random group of users.
-    """
-    parts = F.concat(
-        F.array(F.struct(
-            F.lit(None).cast("bigint").alias("item_id"), hit_positions().alias("hits"),
-            F.size("wanted").alias("relevant"),
-        )),
-        F.transform(F.slice("items", 1, cut), lambda item: F.struct(
-            item.alias("item_id"), F.lit(None).cast("array<int>").alias("hits"),
-            F.lit(None).cast("int").alias("relevant"),
-        )),
-    )
-    counted = frame.select(*KEY, "user_id", F.inline(parts)).groupBy(*KEY, "item_id", "hits", "relevant")
-    table = counted.agg(count_by_group().alias("shown")).toArrow()
-    is_pattern = table["relevant"].is_valid()
-    return table.filter(is_pattern), table.filter(pc.invert(is_pattern))
-
-
-def subjects_of(table: pa.Table) -> Iterator[tuple[tuple[dt.date, int, str], pa.Table]]:
+def subjects_of(table: pa.Table) -> Iterator[tuple[Key, pa.Table]]:
     """Each subject's rows, in order of list_ds, horizon and subject."""
-    keys = list(zip(*[table[name].to_pylist() for name in KEY], strict=True))
-    rows: dict[tuple[dt.date, int, str], list[int]] = {}
-    for at, key in enumerate(keys):
+    rows: dict[Key, list[int]] = {}
+    for at, key in enumerate(zip(*[table[name].to_pylist() for name in KEY], strict=True)):
         rows.setdefault(key, []).append(at)
     for key in sorted(rows):
         yield key, table.take(rows[key])
 
 
-def list_rows(ds: dt.date, patterns: pa.Table, params: Params) -> Iterator[dict[str, Any]]:
-    """A row per subject and metric of its lists."""
-    found = dict(subjects_of(patterns))
-    for (list_ds, horizon, subject), of in found.items():
-        everyone = int(exposure_matrix(found[list_ds, horizon, SERVED]["shown"]).sum())
-        users = exposure_matrix(of["shown"]).sum(axis=1)
-        candidate = subject == FUSED or subject.startswith(CHANNEL)
-        hits, relevant = of["hits"].to_pylist(), of["relevant"].to_pylist()
-        for name in params.candidate_metrics if candidate else params.list_metrics:
-            value, low, high = list_figure(name, hits, relevant, users, everyone)
-            yield row(ds, list_ds, horizon, subject, name, (value, low, high), everyone)
+def list_rows(ds: dt.date, key: Key, patterns: pa.Table, everyone: int, params: Params) -> Iterator[dict[str, Any]]:
+    """A row per metric of one subject's lists; a user whom no pattern covers has no hit."""
+    candidate = key[2] == FUSED or key[2].startswith(CHANNEL)
+    hits, relevant = patterns["hits"].to_pylist(), patterns["relevant"].to_pylist()
+    users = exposure_matrix(patterns["shown"]).sum(axis=1)
+    for name in params.candidate_metrics if candidate else params.list_metrics:
+        yield row(ds, *key, name, list_figure(name, hits, relevant, users, everyone), everyone)
 
 
 def exposure_rows(
-    ds: dt.date, shown: pa.Table, catalogue: dict[dt.date, int], users: dict[tuple[dt.date, int], int], params: Params
+    ds: dt.date, key: Key, shown: pa.Table, catalogue: int, everyone: int, params: Params
 ) -> Iterator[dict[str, Any]]:
-    """Coverage and Gini of every subject over the eligible items, those that it shows to nobody included."""
-    for (list_ds, horizon, subject), of in subjects_of(shown):
-        exposed = exposure_matrix(of["shown"])
-        unseen = max(0, catalogue.get(list_ds, 0) - len(exposed))
-        matrix = np.pad(exposed, ((0, unseen), (0, 0)))
-        for name, figure in (("coverage", coverage), ("gini", gini)):
-            yield row(ds, list_ds, horizon, subject, f"{name}@{params.exposure_cut}",
-                      with_jackknife(figure, matrix), users[list_ds, horizon])
+    """Coverage and Gini of one subject over the eligible items, those that it shows to nobody included."""
+    exposed = exposure_matrix(shown["shown"])
+    matrix = np.pad(exposed, ((0, max(0, catalogue - len(exposed))), (0, 0)))
+    for name, figure in (("coverage", coverage), ("gini", gini)):
+        yield row(ds, *key, f"{name}@{params.exposure_cut}", with_jackknife(figure, matrix), everyone)
 
 
 def row(

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from jobs.contract import Column, DayRange, Table, TableInput, in_set
 from jobs.settings import Market
 from quality.intervals import difference, quotient, wilson
-from quality.lists import between_days, days_before, frame_of, hit_positions, list_figure, lists, on, positives
+from quality.lists import between_days, days_before, frame_of, hits_of_users, list_figure, on, positives
 
 LONGEST, ACTIVE = 7, 28
 TENURE, UNKNOWN = "tenure", "unknown"
@@ -138,10 +138,14 @@ def outcomes(
         ``user_id, horizon_days, hits, relevant``.
     """
     list_ds = days_before(days.last, horizon)
-    served = lists(recommendations.where(on(list_ds) & (F.col("surface") == params.surface)), params.cut)
-    return served.join(positives(user_item_daily, list_ds, horizon), "user_id").select(
-        "user_id", F.lit(horizon).alias("horizon_days"), hit_positions().alias("hits"),
-        F.size("wanted").alias("relevant"),
+    served = recommendations.where(
+        on(list_ds) & (F.col("surface") == params.surface) & (F.col("rank") <= params.cut)
+    ).select("user_id", "rank", "item_id")
+    wanted = positives(user_item_daily, list_ds, horizon, served.where("rank = 1").select("user_id"))
+    hits = hits_of_users(served, wanted).select("user_id", "hits")
+    return wanted.select("user_id", "relevant").distinct().join(hits, "user_id", "left").select(
+        "user_id", F.lit(horizon).alias("horizon_days"),
+        F.coalesce("hits", F.array().cast("array<int>")).alias("hits"), "relevant",
     )
 
 

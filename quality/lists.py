@@ -1,9 +1,8 @@
 """What the audits of lists share: who is judged, what counts as a hit, and what a list may hold.
 
-Lists travel as one row a user with the items in an array, in list order. Figures are then made from
-*patterns*: the distinct (positions that hit, number of relevant items) with how many users have each.
-Users without a hit, most of them, fold into a few rows, so what leaves Spark is bounded by the number of
-patterns and not by the number of users.
+Figures are made from *patterns*: the distinct (positions that hit, number of relevant items) with how many
+users have each. Users without a hit, most of them, are only counted, so what leaves Spark is bounded by the
+number of patterns and not by the number of users.
 """
 
 from __future__ import annotations
@@ -59,39 +58,32 @@ def eligible(items: DataFrame, day: dt.date) -> DataFrame:
     return items.where(on(day) & active & (F.coalesce(F.col("stock"), F.lit(1)) > 0)).select("item_id", "category")
 
 
-def lists(rows: DataFrame, width: int, *by: str) -> DataFrame:
-    """Fold rows of ``user_id, rank, item_id`` into one row a user (and ``by``) with at most ``width`` items.
+def positives(user_item_daily: DataFrame, list_ds: dt.date, horizon: int, users: DataFrame) -> DataFrame:
+    """What ``users`` took in the ``horizon`` days after ``list_ds``.
 
     Returns
     -------
     DataFrame
-        ``*by, user_id, items array<bigint>``, in order of rank, ties by item.
-    """
-    pairs = F.array_sort(F.collect_list(F.struct("rank", "item_id")))
-    return rows.where(F.col("rank") <= width).groupBy(*by, "user_id").agg(
-        F.slice(F.transform(pairs, lambda p: p["item_id"]), 1, width).alias("items")
-    )
-
-
-def positives(user_item_daily: DataFrame, list_ds: dt.date, horizon: int) -> DataFrame:
-    """What each user took in the ``horizon`` days after ``list_ds``.
-
-    Returns
-    -------
-    DataFrame
-        ``user_id, wanted array<bigint>``; users with at least one such item only.
+        ``user_id, item_id, relevant``: a row an item, with how many items the user took in all.
     """
     window = between_days(days_before(list_ds, -1), days_before(list_ds, -horizon))
-    taken = user_item_daily.where(window & (F.col("targets") > 0))
-    return taken.groupBy("user_id").agg(F.collect_set("item_id").alias("wanted"))
+    taken = user_item_daily.where(window & (F.col("targets") > 0)).join(users, "user_id", "left_semi")
+    of_user = taken.groupBy("user_id").agg(F.collect_set("item_id").alias("items"))
+    return of_user.select("user_id", F.explode("items").alias("item_id"), F.size("items").alias("relevant"))
 
 
-def hit_positions(items: str = "items", wanted: str = "wanted") -> Column:
-    """Positions (from 1) of the list's items that the user wanted, as ``array<int>``."""
-    marked = F.transform(
-        F.col(items), lambda item, at: F.when(F.array_contains(F.col(wanted), item), (at + 1).cast("int"))
-    )
-    return F.filter(marked, lambda position: position.isNotNull())
+def hits_of_users(lists: DataFrame, wanted: DataFrame, *by: str) -> DataFrame:
+    """Positions that hit, of the users who have any; ``lists`` has a row an item, with its ``rank``.
+
+    The few wanted items meet the many listed ones row by row, so that lists are read and never shuffled.
+
+    Returns
+    -------
+    DataFrame
+        ``*by, user_id, relevant, hits array<int>``, positions ascending.
+    """
+    met = lists.join(wanted, ["user_id", "item_id"])
+    return met.groupBy(*by, "user_id", "relevant").agg(F.sort_array(F.collect_list("rank")).alias("hits"))
 
 
 def not_again(user_item_daily: DataFrame, items: DataFrame, list_ds: dt.date, block: int, market: Market) -> DataFrame:

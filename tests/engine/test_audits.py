@@ -138,7 +138,8 @@ def test_baselines_obey_the_rule_of_repeats(spark):
     }
     once = evaluate(spark, **given)
     assert once["baseline:own_history", "hit_rate@10"]["value"] == 0
-    assert ("baseline:own_history", "coverage@10") not in once
+    assert once["baseline:own_history", "coverage@10"]["value"] == 0
+    assert once["baseline:own_history", "gini@10"]["value"] is None
     again = evaluate(spark, **given, market=Market("test", repeat_categories=("milk",)))
     assert again["baseline:own_history", "hit_rate@10"]["value"] == 1
     assert again["baseline:popularity", "coverage@10"]["value"] == pytest.approx(1 / 3, abs=1e-6)
