@@ -30,8 +30,8 @@ def examples(seed: int, label: str = "planted", conversions: bool = False) -> pa
     columns["item_target_users_7d"] = pa.array(rng.integers(0, 50, rows).astype(np.float32))
     chance = 1 / (1 + np.exp(6 - 3 * strength)) if label == "planted" else np.full(rows, 0.3)
     clicked = (rng.random(rows) < chance).astype(np.int32)
-    if label == "constant":
-        clicked[:] = 0
+    if label in ("none", "all"):
+        clicked[:] = label == "all"
     return pa.table({
         "shown_ds": pa.array([dt.date(2024, 3, 1)] * rows), "user_id": np.repeat(np.arange(USERS), SHOWN),
         "item_id": np.tile(np.arange(SHOWN), USERS), "label": clicked,
@@ -83,9 +83,10 @@ def test_labels_that_depend_on_nothing_are_refused_by_the_gate():
     assert lines["auc"].fails
 
 
-def test_labels_of_one_kind_cannot_be_learnt_from():
-    with pytest.raises(ContractError, match="0 positives of 1800 rows: both are needed"):
-        xgb.fit(examples(1, "constant"), examples(2), SMALL)
+@pytest.mark.parametrize(("label", "positives"), [("none", 0), ("all", 1800)])
+def test_labels_of_one_kind_cannot_be_learnt_from(label, positives):
+    with pytest.raises(ContractError, match=f"has {positives} positives of 1800 rows: both are needed"):
+        xgb.fit(examples(1, label), examples(2), SMALL)
 
 
 def test_two_fits_are_equal(planted):
