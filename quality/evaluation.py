@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -176,9 +177,7 @@ def wanted_of(given: Inputs, list_ds: dt.date, horizon: int, params: Params) -> 
     return positives(given.user_item_daily, list_ds, horizon, with_list)
 
 
-def judged(
-    given: Inputs, wanted: DataFrame, base: DataFrame, list_ds: dt.date, horizon: int, params: Params
-) -> DataFrame:
+def judged(given: Inputs, wanted: DataFrame, base: DataFrame, list_ds: dt.date, params: Params) -> DataFrame:
     """Count everything that the figures of one horizon need.
 
     Returns
@@ -202,18 +201,23 @@ def judged(
     top = listed.where(F.col("rank") <= params.exposure_cut).join(users, "user_id", "left_semi")
     exposures = top.groupBy("subject", "item_id").agg(count_by_group().alias("shown"))
     everyone = users.agg(count_by_group().alias("shown"))
-    counted = patterns.unionByName(exposures, allowMissingColumns=True).unionByName(everyone, allowMissingColumns=True)
-    return counted.select(F.lit(list_ds).alias("list_ds"), F.lit(horizon).alias("horizon_days"), *counted.columns)
+    # one query, because patterns and exposures both need every list
+    return patterns.unionByName(exposures, allowMissingColumns=True).unionByName(everyone, allowMissingColumns=True)
 
 
-def counted(given: Inputs, list_ds: dt.date, horizon: int, params: Params, market: Market) -> pa.Table:
-    """The counts of `judged`, collected; what several of them meet is kept while they are made."""
+def counted(given: Inputs, list_ds: dt.date, horizon: int, params: Params, market: Market) -> pa.Table | None:
+    """The counts of `judged`, collected; None where nobody can be judged."""
     wanted = wanted_of(given, list_ds, horizon, params).persist()
-    base = baselines(given, wanted.select("user_id").distinct(), list_ds, params, market).persist()
     try:
-        return judged(given, wanted, base, list_ds, horizon, params).toArrow()
+        # most first nights end here, without planning the rest
+        if wanted.isEmpty():
+            return None
+        base = baselines(given, wanted.select("user_id").distinct(), list_ds, params, market).persist()
+        try:
+            return judged(given, wanted, base, list_ds, params).toArrow()
+        finally:
+            base.unpersist()
     finally:
-        base.unpersist()
         wanted.unpersist()
 
 
@@ -224,41 +228,37 @@ def build(
     ds = days.last
     given = Inputs(recommendations, recall, fused, user_item_daily, items)
     pairs = [(days_before(ds, h), h) for h in params.horizons]
-    found = pa.concat_tables(counted(given, list_ds, h, params, market) for list_ds, h in pairs)
-    users = {
-        (key[0], key[1]): int(exposure_matrix(of["shown"]).sum())
-        for key, of in subjects_of(found.filter(found["subject"].is_null()))
-    }
     rows: list[dict[str, Any]] = []
-    if any(users.values()):
-        catalogue = dict(reduce(DataFrame.union, [
-            eligible(items, list_ds).agg(F.lit(list_ds).alias("ds"), F.count("*").alias("n")) for list_ds, _ in pairs
-        ]).collect())
-        none = found.slice(0, 0)
-        exposures = dict(subjects_of(found.filter(found["item_id"].is_valid())))
-        patterns = dict(subjects_of(found.filter(found["relevant"].is_valid())))
-        # a baseline that has nothing to show to anyone is worth nothing; a channel without rows was not there
-        expected = {(*at, name) for at, n in users.items() if n for name in (POPULARITY, OWN_HISTORY)}
-        for key in sorted(expected | set(exposures)):
-            everyone, size = users[key[0], key[1]], catalogue.get(key[0], 0)
-            rows += list_rows(ds, key, patterns.get(key, none), everyone, params)
-            rows += exposure_rows(ds, key, exposures.get(key, none), size, everyone, params)
+    for list_ds, horizon in pairs:
+        found = counted(given, list_ds, horizon, params, market)
+        if found is not None:
+            rows += figures(ds, (list_ds, horizon), found, eligible(items, list_ds).count(), params)
     # NaN means "cannot be said", which is null in a table
     rows = [{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
     return frame_of(items.sparkSession, CONTRACT, rows)
 
 
-KEY = ("list_ds", "horizon_days", "subject")
 Key = tuple[dt.date, int, str]
 
 
-def subjects_of(table: pa.Table) -> Iterator[tuple[Key, pa.Table]]:
-    """Each subject's rows, in order of list_ds, horizon and subject."""
-    rows: dict[Key, list[int]] = {}
-    for at, key in enumerate(zip(*[table[name].to_pylist() for name in KEY], strict=True)):
-        rows.setdefault(key, []).append(at)
-    for key in sorted(rows):
-        yield key, table.take(rows[key])
+def figures(
+    ds: dt.date, at: tuple[dt.date, int], found: pa.Table, catalogue: int, params: Params
+) -> Iterator[dict[str, Any]]:
+    """Every figure of one day of lists and horizon, from the counts of `judged`."""
+    everyone = int(exposure_matrix(found.filter(found["subject"].is_null())["shown"]).sum())
+    exposures = subjects_of(found.filter(found["item_id"].is_valid()))
+    patterns = subjects_of(found.filter(found["relevant"].is_valid()))
+    # a baseline that has nothing to show to anyone is worth nothing; a channel without rows was not there
+    for subject in sorted({POPULARITY, OWN_HISTORY} | set(exposures)):
+        none = found.slice(0, 0)
+        yield from list_rows(ds, (*at, subject), patterns.get(subject, none), everyone, params)
+        yield from exposure_rows(ds, (*at, subject), exposures.get(subject, none), catalogue, everyone, params)
+
+
+def subjects_of(table: pa.Table) -> dict[str, pa.Table]:
+    """The rows of each subject."""
+    subject = table["subject"]
+    return {name: table.filter(pc.equal(subject, name)) for name in pc.unique(subject).to_pylist()}
 
 
 def list_rows(ds: dt.date, key: Key, patterns: pa.Table, everyone: int, params: Params) -> Iterator[dict[str, Any]]:
