@@ -25,11 +25,17 @@ class Params:
 
 
 CONTRACT = Table(
-    name="features.item_stats", group="features", owner="item-understanding",
+    name="features.item_stats",
+    group="features",
+    owner="item-understanding",
     description="Popularity windows, rates, quality, price move, age and eligibility of every known item.",
     columns=[
         Column("item_id", "bigint", "Surrogate item key."),
-        *[Column(f"{name}_{n}d", "int", f"Sum of {name} in the {n} days ending on ds.") for name in SUMS for n in WINDOWS],
+        *[
+            Column(f"{name}_{n}d", "int", f"Sum of {name} in the {n} days ending on ds.")
+            for name in SUMS
+            for n in WINDOWS
+        ],
         Column("ctr_28d", "double", "Clicks by showings over 28 days, smoothed by the prior.", digits=6),
         Column("completion_28d", "double", "Mean play ratio, capped at 1; null where never played.", digits=6),
         Column("negative_rate_28d", "double", "Negative actions by showings (or actions), smoothed.", digits=6),
@@ -51,18 +57,25 @@ CONTRACT = Table(
 def build(items: DataFrame, item_daily: DataFrame, *, days: DayRange, params: Params, market: Market) -> DataFrame:
     clicks, shown = summed("clicks", 28, "double"), summed("impressions", 28, "double")
     actions = F.greatest(shown, summed("targets", 28, "double"))
-    stats = spread(item_daily, days, 28).groupBy("ds", "item_id").agg(
-        *[summed(name, n).alias(f"{name}_{n}d") for name in SUMS for n in WINDOWS],
-        F.least(
-            F.lit(1.0), (clicks + params.prior_clicks) / (F.greatest(shown, clicks) + params.prior_impressions)
-        ).alias("ctr_28d"),
-        F.try_divide(F.sum("play_sum"), F.sum("plays")).alias("completion_28d"),
-        (summed("negatives", 28, "double") / (actions + params.prior_impressions)).alias("negative_rate_28d"),
-        F.try_divide(F.sum("rating_sum"), F.sum("ratings")).alias("rating_28d"),
-        F.sum("ratings").cast("int").alias("ratings_28d"),
+    stats = (
+        spread(item_daily, days, 28)
+        .groupBy("ds", "item_id")
+        .agg(
+            *[summed(name, n).alias(f"{name}_{n}d") for name in SUMS for n in WINDOWS],
+            F.least(
+                F.lit(1.0), (clicks + params.prior_clicks) / (F.greatest(shown, clicks) + params.prior_impressions)
+            ).alias("ctr_28d"),
+            F.try_divide(F.sum("play_sum"), F.sum("plays")).alias("completion_28d"),
+            (summed("negatives", 28, "double") / (actions + params.prior_impressions)).alias("negative_rate_28d"),
+            F.try_divide(F.sum("rating_sum"), F.sum("ratings")).alias("rating_28d"),
+            F.sum("ratings").cast("int").alias("ratings_28d"),
+        )
     )
-    highest = spread(items.select("ds", "item_id", F.col("price_minor").alias("_price")), days, 28).groupBy(
-        "ds", "item_id").agg(F.max("_price").alias("_highest"))
+    highest = (
+        spread(items.select("ds", "item_id", F.col("price_minor").alias("_price")), days, 28)
+        .groupBy("ds", "item_id")
+        .agg(F.max("_price").alias("_highest"))
+    )
     zero = {f"{name}_{n}d": 0 for name in SUMS for n in WINDOWS} | {"ratings_28d": 0, "negative_rate_28d": 0.0}
     by_day = Window.partitionBy("ds")
     exposure = F.greatest("impressions_28d", "targets_28d")
@@ -70,12 +83,15 @@ def build(items: DataFrame, item_daily: DataFrame, *, days: DayRange, params: Pa
     head = F.row_number().over(by_day.orderBy(exposure.desc(), "item_id"))
     known = items.where(days.where()).select("ds", "item_id", "price_minor", "stock", "status", "created_at_ms")
     return (
-        known.join(stats, ["ds", "item_id"], "left").join(highest, ["ds", "item_id"], "left")
-        .fillna(zero).fillna({"ctr_28d": params.prior_clicks / params.prior_impressions})
+        known.join(stats, ["ds", "item_id"], "left")
+        .join(highest, ["ds", "item_id"], "left")
+        .fillna(zero)
+        .fillna({"ctr_28d": params.prior_clicks / params.prior_impressions})
         .withColumn("price_drop", F.coalesce(1 - F.try_divide("price_minor", "_highest"), F.lit(0.0)))
         .withColumn("age_days", F.datediff("ds", offered))
         .withColumn("popularity", F.percent_rank().over(by_day.orderBy("target_users_7d", "target_users_28d")))
         .withColumn("is_long_tail", head > params.head_share * F.count(F.lit(1)).over(by_day))
-        .withColumn("is_eligible", (F.coalesce("status", F.lit("active")) == "active")
-                    & (F.coalesce("stock", F.lit(1)) > 0))
+        .withColumn(
+            "is_eligible", (F.coalesce("status", F.lit("active")) == "active") & (F.coalesce("stock", F.lit(1)) > 0)
+        )
     )

@@ -24,11 +24,17 @@ class Params:
 
 
 CONTRACT = Table(
-    name="features.user_activity", group="features", owner="user-understanding",
+    name="features.user_activity",
+    group="features",
+    owner="user-understanding",
     description="How active each user of the last 28 days has been: counts by window, recency, decayed activity.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
-        *[Column(f"{name}_{n}d", "int", f"Sum of {name} in the {n} days ending on ds.") for name in SUMS for n in WINDOWS],
+        *[
+            Column(f"{name}_{n}d", "int", f"Sum of {name} in the {n} days ending on ds.")
+            for name in SUMS
+            for n in WINDOWS
+        ],
         Column("active_days_7d", "int", "Days with any action in the 7 days ending on ds.", "days"),
         Column("active_days_28d", "int", "The same over 28 days.", "days"),
         Column("days_since_active", "int", "Days since the last action or showing.", "days"),
@@ -37,8 +43,13 @@ CONTRACT = Table(
         Column("ctr_28d", "double", "Clicks by showings over 28 days, smoothed by the prior.", digits=6),
         Column("activity", "double", "Actions weighted by 2^(-age/half-life).", digits=6),
     ],
-    keys=["user_id"], inputs=[TableInput("silver.user_daily", days=28)],
-    checks=[between("clicks_7d", 0, 500_000, verdict="warn"), between("ctr_28d", 0, 1), between("active_days_28d", 0, 28)],
+    keys=["user_id"],
+    inputs=[TableInput("silver.user_daily", days=28)],
+    checks=[
+        between("clicks_7d", 0, 500_000, verdict="warn"),
+        between("ctr_28d", 0, 1),
+        between("active_days_28d", 0, 28),
+    ],
 )
 
 
@@ -46,16 +57,20 @@ def build(user_daily: DataFrame, *, days: DayRange, params: Params) -> DataFrame
     acted = F.col("clicks") + F.col("targets") + F.col("purchases") + F.col("logins")
     is_active = F.when(acted > 0, F.col("event_ds"))
     clicks, shown = summed("clicks", 28, "double"), summed("impressions", 28, "double")
-    return spread(user_daily, days, 28).groupBy("ds", "user_id").agg(
-        *[summed(name, n).alias(f"{name}_{n}d") for name in SUMS for n in WINDOWS],
-        F.count_distinct(F.when(F.col("age") < 7, is_active)).cast("int").alias("active_days_7d"),
-        F.count_distinct(is_active).cast("int").alias("active_days_28d"),
-        F.min("age").alias("days_since_active"),
-        summed("dwell_ms", 7, "bigint").alias("dwell_ms_7d"),
-        summed("amount_minor", 28, "bigint").alias("amount_minor_28d"),
-        # data without impressions has clicks or sales all the same: the rate stays within [0, 1]
-        F.least(
-            F.lit(1.0), (clicks + params.prior_clicks) / (F.greatest(shown, clicks) + params.prior_impressions)
-        ).alias("ctr_28d"),
-        F.sum(acted * decay(params.half_life_days)).alias("activity"),
+    return (
+        spread(user_daily, days, 28)
+        .groupBy("ds", "user_id")
+        .agg(
+            *[summed(name, n).alias(f"{name}_{n}d") for name in SUMS for n in WINDOWS],
+            F.count_distinct(F.when(F.col("age") < 7, is_active)).cast("int").alias("active_days_7d"),
+            F.count_distinct(is_active).cast("int").alias("active_days_28d"),
+            F.min("age").alias("days_since_active"),
+            summed("dwell_ms", 7, "bigint").alias("dwell_ms_7d"),
+            summed("amount_minor", 28, "bigint").alias("amount_minor_28d"),
+            # data without impressions has clicks or sales all the same: the rate stays within [0, 1]
+            F.least(
+                F.lit(1.0), (clicks + params.prior_clicks) / (F.greatest(shown, clicks) + params.prior_impressions)
+            ).alias("ctr_28d"),
+            F.sum(acted * decay(params.half_life_days)).alias("activity"),
+        )
     )

@@ -23,9 +23,11 @@ class Params:
 
 
 CONTRACT = Table(
-    name="features.user_interests", group="features", owner="user-understanding",
+    name="features.user_interests",
+    group="features",
+    owner="user-understanding",
     description="Decayed strength of each user's preference by category, brand, creator and price band, "
-                "from 90 days of daily aggregates.",
+    "from 90 days of daily aggregates.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("kind", "string", "category, brand, creator or price_band."),
@@ -42,23 +44,31 @@ CONTRACT = Table(
 def build(user_item_daily: DataFrame, items: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
     taste = (
         spread(user_item_daily.where("strength > 0"), days, HORIZON)
-        .groupBy("ds", "user_id", "item_id").agg(F.sum(F.col("strength") * decay(params.half_life_days)).alias("weight"))
+        .groupBy("ds", "user_id", "item_id")
+        .agg(F.sum(F.col("strength") * decay(params.half_life_days)).alias("weight"))
     )
     named = items.select(
-        "ds", "item_id", "category", "brand", F.col("creator_id").cast("string").alias("creator"),
+        "ds",
+        "item_id",
+        "category",
+        "brand",
+        F.col("creator_id").cast("string").alias("creator"),
         price_band(F.col("price_minor")).alias("price_band"),
     )
     values = F.explode(F.map_from_arrays(F.array(*[F.lit(k) for k in KINDS]), F.array(*KINDS)))
     weights = (
         taste.join(named, ["ds", "item_id"])
-        .select("ds", "user_id", "weight", values.alias("kind", "value")).where("value IS NOT NULL")
-        .groupBy("ds", "user_id", "kind", "value").agg(F.sum("weight").alias("weight"))
+        .select("ds", "user_id", "weight", values.alias("kind", "value"))
+        .where("value IS NOT NULL")
+        .groupBy("ds", "user_id", "kind", "value")
+        .agg(F.sum("weight").alias("weight"))
     )
     of_kind = Window.partitionBy("ds", "user_id", "kind")
     best_first = of_kind.orderBy(F.round("weight", 6).desc(), "value")
     return (
         weights.withColumn("share", F.col("weight") / F.sum("weight").over(of_kind))
-        .withColumn("_rank", F.row_number().over(best_first)).where(F.col("_rank") <= params.top)
+        .withColumn("_rank", F.row_number().over(best_first))
+        .where(F.col("_rank") <= params.top)
     )
 
 

@@ -19,7 +19,9 @@ class Params:
 
 
 CONTRACT = Table(
-    name="features.user_profile", group="features", owner="user-understanding",
+    name="features.user_profile",
+    group="features",
+    owner="user-understanding",
     description="Base attributes, tenure and consent of each known user. Sensitive attributes serve audits only.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
@@ -43,8 +45,10 @@ CONTRACT = Table(
 
 def build(users: DataFrame, consent: DataFrame, *, days: DayRange, params: Params, market: Market) -> DataFrame:
     given = consent.groupBy("ds", "user_id").agg(
-        *[F.max(F.when(F.col("purpose") == purpose, F.col("granted").cast("int"))).alias(purpose)
-          for purpose in ("personalisation", "ads")],
+        *[
+            F.max(F.when(F.col("purpose") == purpose, F.col("granted").cast("int"))).alias(purpose)
+            for purpose in ("personalisation", "ads")
+        ],
     )
     # A market that lands no consent feed has settled consent elsewhere; where the feed exists, silence is no.
     asked = consent.groupBy("ds").agg(F.lit(True).alias("_asked"))
@@ -55,7 +59,8 @@ def build(users: DataFrame, consent: DataFrame, *, days: DayRange, params: Param
         for purpose in ("personalisation", "ads")
     }
     return (
-        users.join(given, ["ds", "user_id"], "left").join(F.broadcast(asked), "ds", "left")
+        users.join(given, ["ds", "user_id"], "left")
+        .join(F.broadcast(asked), "ds", "left")
         .withColumns(answers)
         .withColumn("tenure_days", tenure)
         .withColumn("is_new", F.coalesce(tenure < params.new_days, F.lit(False)))

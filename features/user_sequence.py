@@ -21,7 +21,9 @@ class Params:
 
 
 CONTRACT = Table(
-    name="features.user_sequence", group="features", owner="user-understanding",
+    name="features.user_sequence",
+    group="features",
+    owner="user-understanding",
     description="The last 50 items of each user with a positive action in 90 days, newest first, each once.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
@@ -30,7 +32,8 @@ CONTRACT = Table(
         Column("strengths", "array<double>", "Summed strength of the actions on each."),
         Column("length", "int", "Number of items."),
     ],
-    keys=["user_id"], inputs=[TableInput("silver.user_item_daily", days=HORIZON)],
+    keys=["user_id"],
+    inputs=[TableInput("silver.user_item_daily", days=HORIZON)],
     checks=[between("length", 1, 1000)],
 )
 
@@ -43,7 +46,15 @@ def build(user_item_daily: DataFrame, *, days: DayRange, params: Params) -> Data
     )
     step = F.struct((-F.col("last_ms")).alias("order"), "item_id", "last_ms", "strength")
     steps = F.slice(F.array_sort(F.collect_list(step)), 1, params.length)
-    return newest.groupBy("ds", "user_id").agg(steps.alias("steps")).select(
-        "ds", "user_id", F.col("steps.item_id").alias("items"), F.col("steps.last_ms").alias("last_ms"),
-        F.col("steps.strength").alias("strengths"), F.size("steps").alias("length"),
+    return (
+        newest.groupBy("ds", "user_id")
+        .agg(steps.alias("steps"))
+        .select(
+            "ds",
+            "user_id",
+            F.col("steps.item_id").alias("items"),
+            F.col("steps.last_ms").alias("last_ms"),
+            F.col("steps.strength").alias("strengths"),
+            F.size("steps").alias("length"),
+        )
     )

@@ -29,7 +29,9 @@ def spread(daily: DataFrame, days: DayRange, window: int) -> DataFrame:
     last = F.least(F.date_add("ds", window - 1), F.lit(days.last))
     return (
         daily.withColumn("event_ds", F.col("ds"))
-        .withColumn("_last", last).withColumn("_first", first).where("_first <= _last")
+        .withColumn("_last", last)
+        .withColumn("_first", first)
+        .where("_first <= _last")
         .withColumn("ds", F.explode(F.sequence("_first", "_last")))
         .withColumn("age", F.datediff("ds", "event_ds"))
         .drop("_first", "_last")

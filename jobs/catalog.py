@@ -142,9 +142,7 @@ class Catalog:
         """The catalogue as plain data: what DAGs and the dictionary read."""
         return {
             "version": 1,
-            "groups": [
-                {**asdict(g), "nodes": [n.name for n in self.group(g.name)]} for g in GROUPS
-            ],
+            "groups": [{**asdict(g), "nodes": [n.name for n in self.group(g.name)]} for g in GROUPS],
             "nodes": {name: self._describe(self.nodes[name]) for name in self.order},
         }
 
@@ -152,16 +150,24 @@ class Catalog:
     def _describe(node: Node) -> dict[str, Any]:
         contract = node.contract
         described: dict[str, Any] = {
-            "kind": contract.kind, "group": contract.group, "owner": contract.owner, "module": node.module,
-            "description": contract.description, "upstream": node.upstream,
+            "kind": contract.kind,
+            "group": contract.group,
+            "owner": contract.owner,
+            "module": node.module,
+            "description": contract.description,
+            "upstream": node.upstream,
             "inputs": [{"type": type(i).__name__, **asdict(i)} for i in contract.inputs],
             "params": asdict(node.params()),
         }
         if isinstance(contract, Table):
             described |= {
-                "columns": [asdict(c) for c in contract.schema], "keys": list(contract.keys),
-                "checks": [asdict(c) for c in contract.checks], "grain": contract.grain,
-                "stateful": contract.stateful, "replace_by": contract.replace_by, "append": contract.append,
+                "columns": [asdict(c) for c in contract.schema],
+                "keys": list(contract.keys),
+                "checks": [asdict(c) for c in contract.checks],
+                "grain": contract.grain,
+                "stateful": contract.stateful,
+                "replace_by": contract.replace_by,
+                "append": contract.append,
             }
         if isinstance(contract, Artifact):
             described["columns"] = []

@@ -47,8 +47,10 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("--format", choices=("text", "json"), default="text", help="json for machines")
     common.add_argument("--verbose", action="store_true", help="say what is built")
     top = argparse.ArgumentParser(
-        prog="nightjar", description="A batch recommendation pipeline: from landed files to published lists.",
-        epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter,
+        prog="nightjar",
+        description="A batch recommendation pipeline: from landed files to published lists.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
@@ -84,8 +86,12 @@ def _data_commands(add: Any) -> None:
     made.add_argument("--seed", type=int)
     made.add_argument("--from", dest="first", type=_day)
     made.add_argument("--to", dest="last", type=_day)
-    made.add_argument("--policy", choices=("logging", "released"), default="logging",
-                      help="released: the day reacts to the published lists")
+    made.add_argument(
+        "--policy",
+        choices=("logging", "released"),
+        default="logging",
+        help="released: the day reacts to the published lists",
+    )
 
 
 def _build_commands(add: Any) -> None:
@@ -173,14 +179,21 @@ def do_import(options: argparse.Namespace) -> None:
     spark = connect(Settings(home, home / "lake", home / "landing", Market("import"), os.environ.get("NIGHTJAR_SPARK")))
     result = import_data(spark, home, options.mapping, options.source, dry_run=options.dry_run)
     spark.stop()
-    _print(options, {"market": result.market, "first": result.first, "last": result.last,
-                     "feeds": {f.name: {"read": f.read, "written": f.written, "rejected": f.rejected} for f in result.feeds}},
-           result.summary())
+    _print(
+        options,
+        {
+            "market": result.market,
+            "first": result.first,
+            "last": result.last,
+            "feeds": {f.name: {"read": f.read, "written": f.written, "rejected": f.rejected} for f in result.feeds},
+        },
+        result.summary(),
+    )
 
 
 def do_simulate(options: argparse.Namespace) -> None:
-    from jobs.simulator import WorldConfig, demo_market, simulate
     from jobs.settings import load_settings, save_market
+    from jobs.simulator import WorldConfig, demo_market, simulate
 
     given = {k: getattr(options, k) for k in ("users", "items", "creators", "days", "seed", "market")}
     config = WorldConfig(**{k: v for k, v in given.items() if v is not None})
@@ -203,8 +216,9 @@ def do_nightly(options: argparse.Namespace) -> int:
 def do_night(options: argparse.Namespace) -> None:
     from jobs import steps
 
-    release = steps.night(str(options.ds), _settings().market.name, _run_id("night"),
-                          say=lambda m: print(m, file=sys.stderr))
+    release = steps.night(
+        str(options.ds), _settings().market.name, _run_id("night"), say=lambda m: print(m, file=sys.stderr)
+    )
     _print(options, release, f"Release {release['release_id']} ({release['kind']}) is published.")
 
 
@@ -262,7 +276,9 @@ def do_manifest(options: argparse.Namespace) -> None:
 
     path = home_dir() / "manifest.json"
     write_manifest(steps.catalog(), path)
-    _print(options, {"path": path, "nodes": len(steps.catalog().nodes)}, f"{len(steps.catalog().nodes)} nodes -> {path}")
+    _print(
+        options, {"path": path, "nodes": len(steps.catalog().nodes)}, f"{len(steps.catalog().nodes)} nodes -> {path}"
+    )
 
 
 def do_migrate(options: argparse.Namespace) -> None:
@@ -292,13 +308,21 @@ def do_tables(options: argparse.Namespace) -> None:
     described = steps.catalog().manifest()["nodes"]
     if options.table:
         node = described[steps.catalog().node(options.table).name]
-        text = f"{options.table}: {node['description']}\n" + _table([
-            {k: c[k] for k in ("name", "type", "unit", "description")} for c in node["columns"]])
+        text = f"{options.table}: {node['description']}\n" + _table(
+            [{k: c[k] for k in ("name", "type", "unit", "description")} for c in node["columns"]]
+        )
         _print(options, node, text)
         return
-    _print(options, described, _table([
-        {"table": name, "group": n["group"], "owner": n["owner"], "description": n["description"]}
-        for name, n in described.items()]))
+    _print(
+        options,
+        described,
+        _table(
+            [
+                {"table": name, "group": n["group"], "owner": n["owner"], "description": n["description"]}
+                for name, n in described.items()
+            ]
+        ),
+    )
 
 
 def do_lineage(options: argparse.Namespace) -> None:
@@ -324,10 +348,18 @@ def do_releases(options: argparse.Namespace) -> None:
 
     lake = Lake(_settings())
     now = current(lake)
-    rows = [{"current": "*" if now and r["sequence"] == now["sequence"] else "", "release": r["release_id"],
-             "ds": r["ds"], "kind": r["kind"], "model": r["model_version"] or "popularity", "reason": r["reason"] or "",
-             "at": dt.datetime.fromtimestamp(r["at_ms"] / 1000, dt.UTC).isoformat(timespec="seconds")}
-            for r in history(lake)]
+    rows = [
+        {
+            "current": "*" if now and r["sequence"] == now["sequence"] else "",
+            "release": r["release_id"],
+            "ds": r["ds"],
+            "kind": r["kind"],
+            "model": r["model_version"] or "popularity",
+            "reason": r["reason"] or "",
+            "at": dt.datetime.fromtimestamp(r["at_ms"] / 1000, dt.UTC).isoformat(timespec="seconds"),
+        }
+        for r in history(lake)
+    ]
     _print(options, rows, _table(rows))
 
 
@@ -357,9 +389,18 @@ def do_up(options: argparse.Namespace) -> None:
     up(on_event=lambda message: print(message, file=sys.stderr))
     ready(home_dir())
     state = State(home_dir())
-    rows = {"airflow": airflow.url(state), "login": "admin", "password": airflow.password(state), "mlflow": mlflow.url(state)}
-    _print(options, rows, f"Airflow  {rows['airflow']}  login {rows['login']}  password {rows['password']}\n"
-                          f"MLflow   {rows['mlflow']}\nStop them with: make down")
+    rows = {
+        "airflow": airflow.url(state),
+        "login": "admin",
+        "password": airflow.password(state),
+        "mlflow": mlflow.url(state),
+    }
+    _print(
+        options,
+        rows,
+        f"Airflow  {rows['airflow']}  login {rows['login']}  password {rows['password']}\n"
+        f"MLflow   {rows['mlflow']}\nStop them with: make down",
+    )
 
 
 def do_down(options: argparse.Namespace) -> None:

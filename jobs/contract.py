@@ -18,9 +18,7 @@ from typing import Any
 from jobs.errors import ContractError
 
 LAYERS = ("bronze", "silver", "features", "training", "candidates", "serving", "audit", "ops", "models")
-TYPES = re.compile(
-    r"^(string|int|bigint|double|float|boolean|date|timestamp|array<.+>|struct<.+>|map<.+>)$"
-)
+TYPES = re.compile(r"^(string|int|bigint|double|float|boolean|date|timestamp|array<.+>|struct<.+>|map<.+>)$")
 FAIL, WARN = "fail", "warn"
 
 
@@ -294,9 +292,7 @@ class Table:
     def schema(self) -> tuple[Column, ...]:
         """Every column in order, ``ds`` first; keys are not nullable."""
         keys = set(self.keys) | ({self.replace_by} if self.replace_by else set())
-        return (DS, *(
-            Column(**{**asdict(c), "nullable": False}) if c.name in keys else c for c in self.columns
-        ))
+        return (DS, *(Column(**{**asdict(c), "nullable": False}) if c.name in keys else c for c in self.columns))
 
     @property
     def partitions(self) -> tuple[str, ...]:
@@ -372,9 +368,7 @@ def make_params(kind: type, values: dict[str, Any], where: str) -> Any:
             continue
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             continue
-        raise ContractError(
-            f"{where}: option {name} is {value!r}, but must be like its default {default!r}."
-        )
+        raise ContractError(f"{where}: option {name} is {value!r}, but must be like its default {default!r}.")
     return made
 
 

@@ -10,10 +10,18 @@ from pyspark.sql import functions as F
 
 PURCHASE = "purchase"
 NEGATIVE = ("dislike", "not_interested", "block_author")
-STRENGTH: Mapping[str, float] = MappingProxyType({
-    "click": 1.0, "view": 0.5, "favourite": 3.0, "add_to_cart": 4.0, PURCHASE: 5.0,
-    "like": 2.0, "comment": 2.0, "share": 3.0,
-})
+STRENGTH: Mapping[str, float] = MappingProxyType(
+    {
+        "click": 1.0,
+        "view": 0.5,
+        "favourite": 3.0,
+        "add_to_cart": 4.0,
+        PURCHASE: 5.0,
+        "like": 2.0,
+        "comment": 2.0,
+        "share": 3.0,
+    }
+)
 """Strength of a preference by action; an action that is not listed says nothing of taste."""
 
 
@@ -26,12 +34,24 @@ def interactions(events: DataFrame, orders: DataFrame) -> DataFrame:
         ``ds, user_id, item_id, at_ms, action, dwell_ms, play_ratio, amount_minor``.
     """
     acted = events.where(F.col("item_id").isNotNull() & (F.col("action") != PURCHASE)).select(
-        "ds", "user_id", "item_id", "at_ms", "action", "dwell_ms", "play_ratio",
+        "ds",
+        "user_id",
+        "item_id",
+        "at_ms",
+        "action",
+        "dwell_ms",
+        "play_ratio",
         F.lit(None).cast("bigint").alias("amount_minor"),
     )
     sold = orders.where("kind = 'sale'").select(
-        "ds", "user_id", "item_id", "at_ms", F.lit(PURCHASE).alias("action"), F.lit(None).cast("bigint").alias("dwell_ms"),
-        F.lit(None).cast("double").alias("play_ratio"), "amount_minor",
+        "ds",
+        "user_id",
+        "item_id",
+        "at_ms",
+        F.lit(PURCHASE).alias("action"),
+        F.lit(None).cast("bigint").alias("dwell_ms"),
+        F.lit(None).cast("double").alias("play_ratio"),
+        "amount_minor",
     )
     return acted.unionByName(sold)
 

@@ -49,14 +49,21 @@ def delta_type(type_name: str) -> Any:
         return {"type": "array", "elementType": delta_type(type_name[6:-1]), "containsNull": True}
     if type_name.startswith("struct<"):
         parts = [part.split(":", 1) for part in _split(type_name[7:-1])]
-        return {"type": "struct", "fields": [
-            {"name": name.strip(), "type": delta_type(kind.strip()), "nullable": True, "metadata": {}}
-            for name, kind in parts
-        ]}
+        return {
+            "type": "struct",
+            "fields": [
+                {"name": name.strip(), "type": delta_type(kind.strip()), "nullable": True, "metadata": {}}
+                for name, kind in parts
+            ],
+        }
     if type_name.startswith("map<"):
         key, value = _split(type_name[4:-1])
-        return {"type": "map", "keyType": delta_type(key.strip()), "valueType": delta_type(value.strip()),
-                "valueContainsNull": True}
+        return {
+            "type": "map",
+            "keyType": delta_type(key.strip()),
+            "valueType": delta_type(value.strip()),
+            "valueContainsNull": True,
+        }
     return _DELTA_TYPES.get(type_name, type_name)
 
 
@@ -73,15 +80,22 @@ def _split(text: str) -> list[str]:
 
 def schema_of(contract: Table) -> Schema:
     """The Delta schema of a contract: types, NOT NULL and comments."""
-    return Schema.from_json(json.dumps({"type": "struct", "fields": [
-        {
-            "name": column.name,
-            "type": delta_type(column.type),
-            "nullable": column.nullable,
-            "metadata": {"comment": column.description},
-        }
-        for column in contract.schema
-    ]}))
+    return Schema.from_json(
+        json.dumps(
+            {
+                "type": "struct",
+                "fields": [
+                    {
+                        "name": column.name,
+                        "type": delta_type(column.type),
+                        "nullable": column.nullable,
+                        "metadata": {"comment": column.description},
+                    }
+                    for column in contract.schema
+                ],
+            }
+        )
+    )
 
 
 class Lake:
@@ -128,9 +142,13 @@ class Lake:
         opened = self.open(contract.name)
         if opened is None:
             return DeltaTable.create(
-                str(self.path(contract.name)), schema_of(contract), mode="ignore",
-                partition_by=list(contract.partitions), name=contract.name,
-                description=contract.description, configuration=dict(_PROPERTIES),
+                str(self.path(contract.name)),
+                schema_of(contract),
+                mode="ignore",
+                partition_by=list(contract.partitions),
+                name=contract.name,
+                description=contract.description,
+                configuration=dict(_PROPERTIES),
             )
         differences = self.differences(contract, opened)
         if differences:
@@ -149,8 +167,11 @@ class Lake:
         return [
             *(f"column {n} is new" for n in wanted if n not in present),
             *(f"column {n} is no longer declared" for n in present if n not in wanted),
-            *(f"column {n} is {other[n]}, declared {plain[n]}"
-              for n in wanted if n in present and plain[n] != other[n]),
+            *(
+                f"column {n} is {other[n]}, declared {plain[n]}"
+                for n in wanted
+                if n in present and plain[n] != other[n]
+            ),
         ]
 
     def staged_files(self, contract: Table, root: Path, version_key: str | None = None) -> list[StagedFile]:
@@ -172,8 +193,13 @@ class Lake:
         return found
 
     def publish(
-        self, contract: Table, files: Iterable[StagedFile], days: DayRange, token: Token,
-        metadata: Mapping[str, Any], slices: Iterable[str] | None = None,
+        self,
+        contract: Table,
+        files: Iterable[StagedFile],
+        days: DayRange,
+        token: Token,
+        metadata: Mapping[str, Any],
+        slices: Iterable[str] | None = None,
     ) -> int:
         """Replace ``days`` (or their ``slices`` of ``replace_by``) by staged files, in one commit.
 
@@ -198,33 +224,45 @@ class Lake:
                 wanted_slices is not None and file.partition[contract.replace_by] not in wanted_slices
             ):
                 raise ContractError(f"{contract.name}: the build made rows of {file.partition}, outside {days}.")
-            actions.append(AddAction(
-                path=file.path, size=file.bytes, partition_values=dict(file.partition),
-                modification_time=int(os.path.getmtime(self.path(contract.name) / file.path) * 1000),
-                data_change=True, stats=json.dumps({"numRecords": file.rows}),
-            ))
+            actions.append(
+                AddAction(
+                    path=file.path,
+                    size=file.bytes,
+                    partition_values=dict(file.partition),
+                    modification_time=int(os.path.getmtime(self.path(contract.name) / file.path) * 1000),
+                    data_change=True,
+                    stats=json.dumps({"numRecords": file.rows}),
+                )
+            )
         filters: list[tuple[str, str, Any]] = [("ds", "in", sorted(wanted_days))]
         if wanted_slices is not None:
             filters.append((contract.replace_by, "in", sorted(wanted_slices)))
         token.verify()
         opened.create_write_transaction(
-            actions, "overwrite", schema_of(contract), partition_by=list(contract.partitions),
+            actions,
+            "overwrite",
+            schema_of(contract),
+            partition_by=list(contract.partitions),
             partition_filters=filters,
-            commit_properties=CommitProperties(custom_metadata={"userMetadata": json.dumps(
-                {**metadata, "token": token.value}, sort_keys=True, default=str)}),
+            commit_properties=CommitProperties(
+                custom_metadata={
+                    "userMetadata": json.dumps({**metadata, "token": token.value}, sort_keys=True, default=str)
+                }
+            ),
         )
         opened.update_incremental()
         return opened.version()
 
-    def sweep(self, contract: Table, attempt: str) -> None:
-        """Delete what an attempt staged and did not publish."""
+    def sweep(self, contract: Table, attempt: str, keep: Iterable[str] = ()) -> None:
+        """Delete what an attempt (any stage folder that its name begins) left behind.
+
+        A folder in ``keep``, and one that holds a live file, stays: it was published.
+        """
         opened = self.open(contract.name)
-        root = self.path(contract.name) / "stage" / attempt
-        if not root.exists():
-            return
         live = set() if opened is None else {unquote(str(p)) for p in opened.file_uris()}
-        if not any(str(root) in path for path in live):
-            shutil.rmtree(root)
+        for root in (self.path(contract.name) / "stage").glob(f"{attempt}*"):
+            if root.name not in set(keep) and not any(f"{root}/" in path for path in live):
+                shutil.rmtree(root)
 
     def append(self, contract: Table, rows: list[dict[str, Any]]) -> None:
         """Append rows to a log table (``ops.*``); small, and safe beside other appenders."""

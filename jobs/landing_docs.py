@@ -40,16 +40,27 @@ def render() -> str:
 def _feed(feed: Feed) -> str:
     key = ", ".join(f"`{k}`" for k in feed.key)
     mode = f"facts at `{feed.time}`" if feed.mode == "facts" else "state"
-    lines = [f"## {feed.name}", "", f"{feed.description} {mode.capitalize()}; key {key}{'; needed' if feed.needed else ''}.", "",
-             "| column | type | required | meaning |", "|---|---|---|---|"]
+    lines = [
+        f"## {feed.name}",
+        "",
+        f"{feed.description} {mode.capitalize()}; key {key}{'; needed' if feed.needed else ''}.",
+        "",
+        "| column | type | required | meaning |",
+        "|---|---|---|---|",
+    ]
     for field in feed.fields:
-        limits = [f"{field.low:g} or more" if field.low is not None and field.high is None else "",
-                  f"{field.low:g} to {field.high:g}" if field.low is not None and field.high is not None else "",
-                  f"one of {', '.join(field.values)}" if field.values else "", field.unit or "",
-                  "sensitive" if field.sensitive else ""]
+        limits = [
+            f"{field.low:g} or more" if field.low is not None and field.high is None else "",
+            f"{field.low:g} to {field.high:g}" if field.low is not None and field.high is not None else "",
+            f"one of {', '.join(field.values)}" if field.values else "",
+            field.unit or "",
+            "sensitive" if field.sensitive else "",
+        ]
         notes = "; ".join(n for n in limits if n)
-        lines.append(f"| {field.name} | {field.type} | {'yes' if field.required else ''} | "
-                     f"{field.description}{f' ({notes})' if notes else ''} |")
+        lines.append(
+            f"| {field.name} | {field.type} | {'yes' if field.required else ''} | "
+            f"{field.description}{f' ({notes})' if notes else ''} |"
+        )
     return "\n".join([*lines, ""])
 
 

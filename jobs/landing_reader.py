@@ -110,7 +110,8 @@ def _read(spark: SparkSession, declared: Feed, kind: str, header: tuple[str, ...
         frame = _read_jsonl(spark, declared, paths)
     else:
         frame = spark.read.parquet(*paths).select(
-            *[F.col(f"`{c}`").cast("string").alias(c) for c in header], F.lit(None).cast("string").alias(RAW),
+            *[F.col(f"`{c}`").cast("string").alias(c) for c in header],
+            F.lit(None).cast("string").alias(RAW),
             F.col("_metadata.file_path").alias(FILE),
         )
     present = set(frame.columns)
@@ -118,7 +119,10 @@ def _read(spark: SparkSession, declared: Feed, kind: str, header: tuple[str, ...
     given = [F.col(c) if c in present else F.lit(None).cast("string").alias(c) for c in declared.names]
     extra = F.col("extra") if kind == "jsonl" else _extra(declared, header)
     return frame.select(
-        day.alias("ds"), *given, extra.alias("extra"), F.col(RAW).alias("raw"),
+        day.alias("ds"),
+        *given,
+        extra.alias("extra"),
+        F.col(RAW).alias("raw"),
         F.regexp_extract(FILE, r"/(ds=[^/]+/[^/]+)$", 1).alias("file"),
     )
 
@@ -148,6 +152,7 @@ def _read_jsonl(spark: SparkSession, declared: Feed, paths: list[str]) -> DataFr
         .select(
             *[F.try_element_at("fields", F.lit(c)).alias(c) for c in declared.names],
             F.when(F.size(unknown) > 0, F.to_json(unknown)).alias("extra"),
-            F.when(F.col("fields").isNull(), F.col("value")).alias(RAW), FILE,
+            F.when(F.col("fields").isNull(), F.col("value")).alias(RAW),
+            FILE,
         )
     )

@@ -135,8 +135,9 @@ def plan_nights(settings: Settings, ds: dt.date | None) -> list[dt.date]:
     last = ds or (landed[-1] if landed else None)
     if last is None or last not in landed:
         raise LandingError(
-            f"Nothing has landed for {last} in market {settings.market.name}; landed are "
-            f"{landed[0]} to {landed[-1]}." if landed else f"Nothing has landed in market {settings.market.name}."
+            f"Nothing has landed for {last} in market {settings.market.name}; landed are {landed[0]} to {landed[-1]}."
+            if landed
+            else f"Nothing has landed in market {settings.market.name}."
         )
     if Lake(settings).days("ops.release"):
         return [last]
@@ -154,8 +155,14 @@ def build_history(settings: Settings, first_night: dt.date, say: Callable[[str],
         return
     say(f"building history {begin} to {last} as one range")
     spark = connect(settings)
-    steps.build_days(str(begin), str(last), settings.market.name, f"history-{last}", spark,
-                     lambda message: say(f"history: {message}"))
+    steps.build_days(
+        str(begin),
+        str(last),
+        settings.market.name,
+        f"history-{last}",
+        spark,
+        lambda message: say(f"history: {message}"),
+    )
     spark.stop()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from jobs.contract import Column, Table
 
 RUN = Table(
-    name="ops.run", group="audit", owner="platform",
+    name="ops.run",
+    group="audit",
+    owner="platform",
     description="One row per table and day that a run built: what it read, wrote, refused, and how long it took.",
     columns=[
         Column("run_id", "string", "The run: an Airflow run id or a command's."),
@@ -31,7 +33,9 @@ RUN = Table(
 )
 
 ARTIFACT = Table(
-    name="ops.artifact", group="audit", owner="platform",
+    name="ops.artifact",
+    group="audit",
+    owner="platform",
     description="Every fitted artifact: where it is, its checksum, what it was made from.",
     columns=[
         Column("artifact", "string", "Name."),
@@ -46,7 +50,9 @@ ARTIFACT = Table(
 )
 
 RELEASE = Table(
-    name="ops.release", group="serving", owner="platform",
+    name="ops.release",
+    group="serving",
+    owner="platform",
     description="Every release of lists; the newest row whose kind moves the pointer names the current one.",
     columns=[
         Column("release_id", "string", "Day and content hash of the lists."),
@@ -64,7 +70,9 @@ RELEASE = Table(
 )
 
 MODEL_PIN = Table(
-    name="ops.model_pin", group="serving", owner="model-life",
+    name="ops.model_pin",
+    group="serving",
+    owner="model-life",
     description="The model that each day and role used; the newest row of a day holds.",
     columns=[
         Column("role", "string", "What the model is for: ranker."),
@@ -80,7 +88,9 @@ MODEL_PIN = Table(
 )
 
 QUARANTINE = Table(
-    name="ops.quarantine", group="silver", owner="platform",
+    name="ops.quarantine",
+    group="silver",
+    owner="platform",
     description="Rows that a rule refused, as delivered, with the rule, the run and the source file.",
     columns=[
         Column("source", "string", "Silver table that refused the row."),
@@ -90,7 +100,8 @@ QUARANTINE = Table(
         Column("row", "string", "The row as JSON, or the raw line where it could not be parsed."),
         Column("run_id", "string", "The run that refused it."),
     ],
-    keys=[], replace_by="source",
+    keys=[],
+    replace_by="source",
 )
 
 LOGS = (RUN, ARTIFACT, RELEASE, MODEL_PIN, QUARANTINE)

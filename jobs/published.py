@@ -27,9 +27,11 @@ def current_lists(settings: Settings) -> tuple[dict[str, Any], pd.DataFrame, pd.
         raise PublishError("Nothing has been published yet: run a night first.")
     where = [("ds", "=", str(release["ds"])), ("release_id", "=", release["release_id"])]
     lists = lake.open("serving.recommendations").to_pandas(
-        partitions=where, columns=["release_id", "surface", "user_id", "rank", "item_id", "slot_type", "score"])
+        partitions=where, columns=["release_id", "surface", "user_id", "rank", "item_id", "slot_type", "score"]
+    )
     fallback = lake.open("serving.fallback").to_pandas(
-        partitions=where, columns=["release_id", "surface", "segment", "rank", "item_id"])
+        partitions=where, columns=["release_id", "surface", "segment", "rank", "item_id"]
+    )
     users = names_of(lake, "silver.users", "user_id", release["ds"])["original_id"]
     items = names_of(lake, "silver.items", "item_id", release["ds"])["original_id"]
     lists = lists.assign(user_id=lists["user_id"].map(users), item_id=lists["item_id"].map(items))
@@ -45,7 +47,8 @@ def lists_for_simulator(settings: Settings):
     newest = regions[regions["ds"] == regions["ds"].max()].dropna(subset=["region"])
     known = set(fallback["segment"])
     segment_of = {
-        user: f"region={region}" for user, region in zip(newest["original_id"], newest["region"])
+        user: f"region={region}"
+        for user, region in zip(newest["original_id"], newest["region"])
         if f"region={region}" in known
     }
     return ReleasedLists(lists, fallback, segment_of, default_segment="everyone")

@@ -38,7 +38,8 @@ class Reconciliation:
     def refused(self) -> int:
         return sum(
             counts.get("quarantined", 0) + counts.get("late", 0)
-            for arrivals in self.by_day.values() for counts in arrivals.values()
+            for arrivals in self.by_day.values()
+            for counts in arrivals.values()
         )
 
     def of_arrival(self, arrival: str) -> int:
@@ -55,8 +56,10 @@ def reconcile(spark: SparkSession, lake: Lake, contract: Table, folder: str, day
         Rows of an arrival day within ``days`` are not accounted for, or are counted twice.
     """
     part = (
-        F.when(F.col("_reject").isNull(), "written").when(F.col("_reject") == "duplicate", "duplicates")
-        .when(F.col("_reject") == "late", "late").otherwise("quarantined")
+        F.when(F.col("_reject").isNull(), "written")
+        .when(F.col("_reject") == "duplicate", "duplicates")
+        .when(F.col("_reject") == "late", "late")
+        .otherwise("quarantined")
     )
     if not any(Path(folder).rglob("*.parquet")):
         found = Reconciliation()
@@ -83,7 +86,8 @@ def _compare(lake: Lake, contract: Table, found: Reconciliation, days: DayRange)
         here = found.of_arrival(str(arrival))
         elsewhere = sum(
             sum(arrivals.get(str(arrival), {}).values())
-            for ds, arrivals in logged.items() if dt.date.fromisoformat(ds) not in set(days)
+            for ds, arrivals in logged.items()
+            if dt.date.fromisoformat(ds) not in set(days)
         )
         expected = delivered.get(str(arrival), 0)
         if here + elsewhere != expected:

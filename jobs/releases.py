@@ -44,8 +44,11 @@ def content_hash(runner: Runner, made: Iterable[Staged]) -> str:
         contract = runner.catalog.table(staged.table)
         columns = [c.name for c in stage_schema(contract)]
         row = F.xxhash64(*[F.col(c) if not _nested(contract, c) else F.to_json(c) for c in columns])
-        found = runner.staged_frame(contract, staged).agg(
-            F.count(F.lit(1)).alias("rows"), F.sum(row.cast("decimal(38,0)")).alias("sum")).collect()[0]
+        found = (
+            runner.staged_frame(contract, staged)
+            .agg(F.count(F.lit(1)).alias("rows"), F.sum(row.cast("decimal(38,0)")).alias("sum"))
+            .collect()[0]
+        )
         parts.append(f"{staged.table}:{found['rows']}:{found['sum']}")
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
 
@@ -85,15 +88,24 @@ def publish_release(runner: Runner, made: list[Staged], ds: dt.date) -> dict[str
         return row
 
 
-def _row(runner: Runner, release_id: str, kind: str, ds: dt.date, made: list[Staged], versions: dict[str, int],
-         sequence: int) -> dict[str, Any]:
+def _row(
+    runner: Runner, release_id: str, kind: str, ds: dt.date, made: list[Staged], versions: dict[str, int], sequence: int
+) -> dict[str, Any]:
     pin = pinned(runner.lake, "ranker", ds) or {}
     index = latest_artifact(runner.lake, "models.item_index", ds)
     tables = {s.table: {"rows": sum(s.rows.values()), "version": versions.get(s.table)} for s in made}
     return {
-        "ds": ds, "release_id": release_id, "kind": kind, "sequence": sequence, "model": pin.get("model") or "",
-        "model_version": pin.get("version") or "", "index_path": str(index) if index else None,
-        "tables": json.dumps(tables, sort_keys=True), "run_id": runner.run_id, "reason": None, "at_ms": now_ms(),
+        "ds": ds,
+        "release_id": release_id,
+        "kind": kind,
+        "sequence": sequence,
+        "model": pin.get("model") or "",
+        "model_version": pin.get("version") or "",
+        "index_path": str(index) if index else None,
+        "tables": json.dumps(tables, sort_keys=True),
+        "run_id": runner.run_id,
+        "reason": None,
+        "at_ms": now_ms(),
     }
 
 

@@ -61,11 +61,19 @@ def night_report(settings: Settings, ds: dt.date | str) -> dict[str, Any]:
     release = release_of(lake, day)
     evaluation = audited(lake, "audit.evaluation", day)
     return {
-        "market": settings.market.name, "ds": str(day), "currency": settings.market.currency,
-        "release": release, "model": model_of(lake, day), "tables": tables_of(lake, day),
-        "gates": gates_of(lake, day), "lists": lists_of(lake, day, release), "evaluation": subjects_of(evaluation),
-        "diversity": audited(lake, "audit.diversity", day), "fairness": audited(lake, "audit.fairness", day),
-        "left_out": left_out(settings, lake, day), "next": next_steps(settings, day),
+        "market": settings.market.name,
+        "ds": str(day),
+        "currency": settings.market.currency,
+        "release": release,
+        "model": model_of(lake, day),
+        "tables": tables_of(lake, day),
+        "gates": gates_of(lake, day),
+        "lists": lists_of(lake, day, release),
+        "evaluation": subjects_of(evaluation),
+        "diversity": audited(lake, "audit.diversity", day),
+        "fairness": audited(lake, "audit.fairness", day),
+        "left_out": left_out(settings, lake, day),
+        "next": next_steps(settings, day),
     }
 
 
@@ -123,11 +131,19 @@ def gates_of(lake: Lake, day: dt.date) -> list[dict[str, Any]]:
         of = [r for r in rows if r["gate"] == gate]
         broken = [
             {name: r[name] for name in ("table", "check", "observed", "verdict_if_failed")}
-            for r in sorted(of, key=lambda r: (r["table"], r["check"])) if not r["success"]
+            for r in sorted(of, key=lambda r: (r["table"], r["check"]))
+            if not r["success"]
         ]
         failed = any(b["verdict_if_failed"] == "fail" for b in broken)
-        gates.append({"gate": gate, "tables": len({r["table"] for r in of}), "checks": len(of), "broken": broken,
-                      "verdict": "failed" if failed else ("passed with warnings" if broken else "passed")})
+        gates.append(
+            {
+                "gate": gate,
+                "tables": len({r["table"] for r in of}),
+                "checks": len(of),
+                "broken": broken,
+                "verdict": "failed" if failed else ("passed with warnings" if broken else "passed"),
+            }
+        )
     return gates
 
 
@@ -140,8 +156,13 @@ def release_of(lake: Lake, day: dt.date) -> dict[str, Any] | None:
     row = max(of_day, key=lambda r: r["sequence"])
     moving = [r for r in rows if r["kind"] in MOVES_POINTER]
     current = max(moving, key=lambda r: r["sequence"])["release_id"] if moving else None
-    return {"release_id": row["release_id"], "kind": row["kind"], "current": row["release_id"] == current,
-            "tables": json.loads(row["tables"] or "{}"), "at_ms": row["at_ms"]}
+    return {
+        "release_id": row["release_id"],
+        "kind": row["kind"],
+        "current": row["release_id"] == current,
+        "tables": json.loads(row["tables"] or "{}"),
+        "at_ms": row["at_ms"],
+    }
 
 
 def model_of(lake: Lake, day: dt.date) -> dict[str, Any] | None:
@@ -152,8 +173,13 @@ def model_of(lake: Lake, day: dt.date) -> dict[str, Any] | None:
     pin = max(pins, key=lambda p: p["at_ms"])
     verdict = Path(pin["path"] or "", "gate.json")
     facts = json.loads(verdict.read_text()) if pin["path"] and verdict.is_file() else {}
-    return {"model": pin["model"] or "", "version": pin["version"] or "", "reason": pin["reason"],
-            "days": [facts[k] for k in ("first_day", "last_day") if k in facts], "metrics": facts.get("lines", [])}
+    return {
+        "model": pin["model"] or "",
+        "version": pin["version"] or "",
+        "reason": pin["reason"],
+        "days": [facts[k] for k in ("first_day", "last_day") if k in facts],
+        "metrics": facts.get("lines", []),
+    }
 
 
 def lists_of(lake: Lake, day: dt.date, release: dict[str, Any] | None) -> list[dict[str, Any]]:
@@ -171,8 +197,13 @@ def lists_of(lake: Lake, day: dt.date, release: dict[str, Any] | None) -> list[d
     if not chosen:
         return []
     columns = ["surface", "user_id", "rank", "item_id", "channel", "slot_type", "reasons"]
-    rows = read(lake, "serving.recommendations", day, columns,
-                [*of_release, ("user_id", "in", chosen), ("rank", "<=", LIST_LENGTH)])
+    rows = read(
+        lake,
+        "serving.recommendations",
+        day,
+        columns,
+        [*of_release, ("user_id", "in", chosen), ("rank", "<=", LIST_LENGTH)],
+    )
     people = names(lake, "silver.users", "user_id", day, chosen, "original_id")
     items = names(lake, "silver.items", "item_id", day, {r["item_id"] for r in rows}, "original_id", "title")
     rows.sort(key=lambda r: (r["surface"], r["user_id"], r["rank"]))
@@ -180,11 +211,16 @@ def lists_of(lake: Lake, day: dt.date, release: dict[str, Any] | None) -> list[d
     for row in rows:
         item = items.get(row["item_id"], {})
         reasons = row["reasons"] or []
-        found.setdefault((row["surface"], row["user_id"]), []).append({
-            "rank": row["rank"], "item": item.get("original_id", str(row["item_id"])), "title": item.get("title", ""),
-            "channel": row["channel"], "slot_type": row["slot_type"],
-            "reason": reasons[0]["text"] if reasons else "",
-        })
+        found.setdefault((row["surface"], row["user_id"]), []).append(
+            {
+                "rank": row["rank"],
+                "item": item.get("original_id", str(row["item_id"])),
+                "title": item.get("title", ""),
+                "channel": row["channel"],
+                "slot_type": row["slot_type"],
+                "reason": reasons[0]["text"] if reasons else "",
+            }
+        )
     return [
         {"surface": surface, "user": people.get(user, {}).get("original_id", str(user)), "items": shown}
         for (surface, user), shown in found.items()
@@ -205,6 +241,7 @@ def audited(lake: Lake, table: str, day: dt.date) -> list[dict[str, Any]]:
 
 def subjects_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Evaluation folded to a row a subject: the lists first, then baselines, then candidates."""
+
     def place(key: tuple[str, int, str]) -> tuple[Any, ...]:
         list_ds, horizon, subject = key
         kind = 0 if subject == "served" else (1 if subject.startswith("baseline:") else 2)
@@ -213,8 +250,9 @@ def subjects_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[tuple[str, int, str], dict[str, Any]] = {}
     for row in rows:
         key = (row["list_ds"], row["horizon_days"], row["subject"])
-        figures = found.setdefault(key, {"list_ds": key[0], "horizon_days": key[1], "subject": key[2],
-                                         "n": row["n"], "figures": {}})["figures"]
+        figures = found.setdefault(
+            key, {"list_ds": key[0], "horizon_days": key[1], "subject": key[2], "n": row["n"], "figures": {}}
+        )["figures"]
         figures[f"{row['metric']}@{row['k']}"] = {name: row[name] for name in ("value", "lo", "hi")}
     return [found[key] for key in sorted(found, key=place)]
 
@@ -264,6 +302,7 @@ def services(home: Path) -> list[tuple[str, str]]:
         return []
     pages = {"airflow": "Airflow", "mlflow": "MLflow"}
     return [
-        (pages[s.service], s.url) for s in running
+        (pages[s.service], s.url)
+        for s in running
         if s.service in pages and s.state == "ready" and s.url.startswith("http")
     ]

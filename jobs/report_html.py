@@ -26,16 +26,25 @@ thead th { color: var(--quiet); font-weight: 600 } tbody th { font-weight: 400 }
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; list-style: none }
 a { color: inherit } code { font-size: .95em } dt { font-weight: 600 } dd { margin: 0 0 .5rem }
 """
-TONES = {"warn": "care", "fail": "bad", "failed": "bad", "too small": "care", "ok": "good", "passed": "good",
-         "passed with warnings": "care"}
+TONES = {
+    "warn": "care",
+    "fail": "bad",
+    "failed": "bad",
+    "too small": "care",
+    "ok": "good",
+    "passed": "good",
+    "passed with warnings": "care",
+}
 
 
 def render_html(report: dict[str, Any]) -> str:
     """Render what `jobs.report.night_report` gathered, as a whole page; every value is escaped."""
     title = f"Night of {report['ds']}, market {report['market']}"
     made = [
-        ("release", "Release and model", _release(report)), ("tables", "Tables", _tables(report)),
-        ("gates", "Gates", _gates(report)), ("lists", "Lists of three users", _lists(report)),
+        ("release", "Release and model", _release(report)),
+        ("tables", "Tables", _tables(report)),
+        ("gates", "Gates", _gates(report)),
+        ("lists", "Lists of three users", _lists(report)),
         ("worth", "What the lists were worth", _evaluation(report)),
         ("spread", "Spread of the lists", _diversity(report)),
         ("fairness", "Groups of people", _fairness(report)),
@@ -59,6 +68,7 @@ def render_html(report: dict[str, Any]) -> str:
 
 def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[int] = ()) -> str:
     """A table with caption and scoped headers; the first cell of a row is its header."""
+
     def tag(name: str, scope: str, kind: str, text: str) -> str:
         scoped = f' scope="{scope}"' if scope else ""
         classed = f' class="{kind}"' if kind else ""
@@ -72,8 +82,10 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]], righ
 
     top = "".join(tag("th", "col", "number" if at in right else "", name) for at, name in enumerate(head))
     body = "".join(f"<tr>{''.join(cell(at, v) for at, v in enumerate(row))}</tr>" for row in rows)
-    return (f'<div class="wide"><table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>")
+    return (
+        f'<div class="wide"><table><caption>{escape(caption)}</caption><thead><tr>{top}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
 
 
 def _items(sentences: Sequence[str]) -> str:
@@ -92,15 +104,33 @@ def _release(report: dict[str, Any]) -> str:
     if not model["model"]:
         return said + "<p>Scored by popularity: no model existed yet.</p>"
     said += f"<p>Model {escape(model['model'])} version {escape(model['version'])}.</p>"
-    rows = [[m["metric"], number(m["value"], 4), number(m["threshold"], 4), "passed" if m["passed"] else "failed",
-             m.get("why", "")] for m in model["metrics"]]
+    rows = [
+        [
+            m["metric"],
+            number(m["value"], 4),
+            number(m["threshold"], 4),
+            "passed" if m["passed"] else "failed",
+            m.get("why", ""),
+        ]
+        for m in model["metrics"]
+    ]
     head = ["metric", "value", "limit", "verdict", "meaning"]
     return said + (table("Figures of the model's gate", head, rows, (1, 2)) if rows else "")
 
 
 def _tables(report: dict[str, Any]) -> str:
-    rows = [[t["table"], number(t["rows"]), number(t["seconds"], 1), number(t["quarantined"]), number(t["duplicates"]),
-             number(t["late"]), t["status"] + (f": {t['message']}" if t["message"] else "")] for t in report["tables"]]
+    rows = [
+        [
+            t["table"],
+            number(t["rows"]),
+            number(t["seconds"], 1),
+            number(t["quarantined"]),
+            number(t["duplicates"]),
+            number(t["late"]),
+            t["status"] + (f": {t['message']}" if t["message"] else ""),
+        ]
+        for t in report["tables"]
+    ]
     head = ["table", "rows", "seconds", "quarantined", "duplicates", "late", "status"]
     return table("Last build of every table", head, rows, (1, 2, 3, 4, 5)) if rows else "<p>Nothing was built.</p>"
 
@@ -117,8 +147,11 @@ def _gates(report: dict[str, Any]) -> str:
 
 def _lists(report: dict[str, Any]) -> str:
     return "".join(
-        table(f"User {each['user']}, {each['surface']}", ["place", "title", "item", "channel", "why"],
-              [[i["rank"], i["title"], i["item"], i["channel"] or "", i["reason"]] for i in each["items"]])
+        table(
+            f"User {each['user']}, {each['surface']}",
+            ["place", "title", "item", "channel", "why"],
+            [[i["rank"], i["title"], i["item"], i["channel"] or "", i["reason"]] for i in each["items"]],
+        )
         for each in report["lists"]
     )
 
@@ -137,8 +170,10 @@ def _evaluation(report: dict[str, Any]) -> str:
 
 
 def _diversity(report: dict[str, Any]) -> str:
-    rows = [[r["metric"], r["subject"], interval(r), number(r["n"]), number(r["threshold"], 2), r["verdict"] or ""]
-            for r in report["diversity"]]
+    rows = [
+        [r["metric"], r["subject"], interval(r), number(r["n"]), number(r["threshold"], 2), r["verdict"] or ""]
+        for r in report["diversity"]
+    ]
     head = ["metric", "surface", "value, 95 % interval", "n", "limit", "verdict"]
     return table("Spread over items and categories", head, rows, (3, 4)) if rows else ""
 
@@ -146,10 +181,15 @@ def _diversity(report: dict[str, Any]) -> str:
 def _fairness(report: dict[str, Any]) -> str:
     if not report["fairness"]:
         return ""
-    gaps = [[r["attribute"], metric_name(r), interval(r), number(r["n"]), number(r["threshold"], 2), r["verdict"] or ""]
-            for r in compared(report)]
-    groups = [[r["attribute"], r["group"], metric_name(r), interval(r), number(r["n"]), r["verdict"] or ""]
-              for r in report["fairness"] if r["kind"] == "group"]
+    gaps = [
+        [r["attribute"], metric_name(r), interval(r), number(r["n"]), number(r["threshold"], 2), r["verdict"] or ""]
+        for r in compared(report)
+    ]
+    groups = [
+        [r["attribute"], r["group"], metric_name(r), interval(r), number(r["n"]), r["verdict"] or ""]
+        for r in report["fairness"]
+        if r["kind"] == "group"
+    ]
     head = ["by", "metric", "greatest less least, 95 % interval", "users", "limit", "verdict"]
     return table("Differences between groups", head, gaps, (3, 4)) + table(
         "Each group", ["by", "group", "metric", "value, 95 % interval", "users", "verdict"], groups, (4,)

@@ -65,8 +65,11 @@ def interval(figure: dict[str, Any] | None, digits: int = 3) -> str:
     """``0.123 [0.110 0.140]``, the ends left out where they are not known."""
     if figure is None or figure["value"] is None:
         return "–"
-    ends = "" if figure["lo"] is None or figure["hi"] is None else (
-        f" [{number(figure['lo'], digits)} {number(figure['hi'], digits)}]")
+    ends = (
+        ""
+        if figure["lo"] is None or figure["hi"] is None
+        else (f" [{number(figure['lo'], digits)} {number(figure['hi'], digits)}]")
+    )
     return number(figure["value"], digits) + ends
 
 
@@ -92,8 +95,15 @@ def _release(report: dict[str, Any]) -> list[str]:
 
 def _tables(report: dict[str, Any]) -> list[str]:
     rows = [
-        [t["table"], number(t["rows"]), number(t["seconds"], 1), number(t["quarantined"]), number(t["duplicates"]),
-         number(t["late"]), "" if t["status"] == "published" else f"{t['status']}: {t['message'] or ''}"]
+        [
+            t["table"],
+            number(t["rows"]),
+            number(t["seconds"], 1),
+            number(t["quarantined"]),
+            number(t["duplicates"]),
+            number(t["late"]),
+            "" if t["status"] == "published" else f"{t['status']}: {t['message'] or ''}",
+        ]
         for t in report["tables"]
     ]
     if not rows:
@@ -137,8 +147,12 @@ def _evaluation(report: dict[str, Any]) -> list[str]:
         days = "next day" if horizon == 1 else f"next {horizon} days"
         lines += heading(f"Lists of {list_ds} against what their users took in the {days}, 95 % intervals")
         rows = [
-            [s["subject"], number(s["n"]), *[interval(s["figures"].get(m)) for m in EVALUATED],
-             *[number((s["figures"].get(m) or {}).get("value")) for m in SPREAD]]
+            [
+                s["subject"],
+                number(s["n"]),
+                *[interval(s["figures"].get(m)) for m in EVALUATED],
+                *[number((s["figures"].get(m) or {}).get("value")) for m in SPREAD],
+            ]
             for s in subjects
         ]
         lines += grid(["subject", "users", *EVALUATED, *SPREAD], rows, (1, 5, 6))
@@ -149,16 +163,20 @@ def horizons(report: dict[str, Any]) -> Iterator[tuple[str, int, list[dict[str, 
     """Evaluated subjects by day of the lists and horizon."""
     keys = dict.fromkeys((s["list_ds"], s["horizon_days"]) for s in report["evaluation"])
     for list_ds, horizon in keys:
-        yield list_ds, horizon, [
-            s for s in report["evaluation"] if (s["list_ds"], s["horizon_days"]) == (list_ds, horizon)
-        ]
+        yield (
+            list_ds,
+            horizon,
+            [s for s in report["evaluation"] if (s["list_ds"], s["horizon_days"]) == (list_ds, horizon)],
+        )
 
 
 def _diversity(report: dict[str, Any]) -> list[str]:
     if not report["diversity"]:
         return []
-    rows = [[r["subject"], r["metric"], interval(r), number(r["n"]), number(r["threshold"], 2), r["verdict"] or ""]
-            for r in report["diversity"]]
+    rows = [
+        [r["subject"], r["metric"], interval(r), number(r["n"]), number(r["threshold"], 2), r["verdict"] or ""]
+        for r in report["diversity"]
+    ]
     head = ["surface", "metric", "value", "n", "limit", "verdict"]
     return [*heading("Spread of the lists"), *grid(head, rows, (3, 4))]
 
@@ -176,8 +194,10 @@ def metric_name(row: dict[str, Any]) -> str:
 def _fairness(report: dict[str, Any]) -> list[str]:
     if not report["fairness"]:
         return []
-    rows = [[r["attribute"], metric_name(r), interval(r), number(r["n"]), number(r["threshold"], 2), r["verdict"] or ""]
-            for r in compared(report)]
+    rows = [
+        [r["attribute"], metric_name(r), interval(r), number(r["n"]), number(r["threshold"], 2), r["verdict"] or ""]
+        for r in compared(report)
+    ]
     head = ["by", "metric", "greatest less least", "users", "limit", "verdict"]
     return [*heading("Difference between groups of people"), *grid(head, rows, (3, 4))]
 
@@ -185,8 +205,10 @@ def _fairness(report: dict[str, Any]) -> list[str]:
 def _left_out(report: dict[str, Any]) -> list[str]:
     if not report["left_out"]:
         return []
-    return [*heading("Left out, because the data does not have it"),
-            *[line for said in report["left_out"] for line in wrapped(said)]]
+    return [
+        *heading("Left out, because the data does not have it"),
+        *[line for said in report["left_out"] for line in wrapped(said)],
+    ]
 
 
 def _next(report: dict[str, Any]) -> list[str]:

@@ -45,7 +45,7 @@ from jobs.lake import Lake, StagedFile
 from jobs.landing import landed_rows
 from jobs.locks import exclusive
 from jobs.reconcile import Reconciliation, reconcile, row_counts
-from jobs.session import ROOT, PACKAGES, interrupt, session_id, ship_code
+from jobs.session import PACKAGES, ROOT, interrupt, session_id, ship_code
 from jobs.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -74,10 +74,13 @@ class Staged:
     def from_json(cls, plain: dict[str, Any]) -> Staged:
         first, last = (dt.date.fromisoformat(d) for d in plain["days"])
         found = plain["reconciliation"]
-        return cls(**{
-            **plain, "days": DayRange(first, last),
-            "reconciliation": None if found is None else Reconciliation(**found),
-        })
+        return cls(
+            **{
+                **plain,
+                "days": DayRange(first, last),
+                "reconciliation": None if found is None else Reconciliation(**found),
+            }
+        )
 
 
 def code_version() -> str:
@@ -176,10 +179,16 @@ class Runner:
 
     def _stage_days(self, node: Node, days: DayRange, ranges: list[DayRange]) -> Staged:
         """A node that builds one day at a time, over a range: the days share an attempt folder."""
-        parts = [self.stage(node, day, keep=True) for day in ranges]
+        folder = self._new_stage()
+        parts = [self.stage(node, day, folder) for day in ranges]
         merged = Staged(
-            node.name, days, self.attempt, sum(p.seconds for p in parts),
-            {k: v for p in parts for k, v in p.rows.items()}, parts[-1].inputs, parts[-1].params_hash,
+            node.name,
+            days,
+            folder,
+            sum(p.seconds for p in parts),
+            {k: v for p in parts for k, v in p.rows.items()},
+            parts[-1].inputs,
+            parts[-1].params_hash,
         )
         self.staged[node.name] = merged
         return merged
@@ -280,7 +289,11 @@ class Runner:
             more["market"] = self.settings.market
         return node.build(**arguments, days=days, params=params, **more), read, digest(params)
 
-    def stage(self, node: Node, days: DayRange, keep: bool = False) -> Staged:
+    def _new_stage(self) -> str:
+        """A folder name that was never used: published files stay where they were staged."""
+        return f"{self.attempt}-{uuid.uuid4().hex[:8]}"
+
+    def stage(self, node: Node, days: DayRange, attempt: str | None = None) -> Staged:
         """Write a build's rows where no reader looks, and check their structure.
 
         Raises
@@ -292,9 +305,8 @@ class Runner:
         """
         contract = node.contract
         started = time.monotonic()
-        folder = self._stage_folder(contract, self.attempt)
-        if folder.exists() and not keep:
-            shutil.rmtree(folder)
+        attempt = attempt or self._new_stage()
+        folder = self._stage_folder(contract, attempt)
         if self._nothing_to_read(node, days):
             rows, read, params_hash = {str(d): 0 for d in days}, {}, digest(self.params(node))
         else:
@@ -302,13 +314,19 @@ class Runner:
             partitions = (["kept"] if contract.rejects else []) + stage_partitions(contract)
             writer = conform(contract, frame).hint("rebalance", *[F.col(p) for p in partitions])
             writer.write.mode("append").partitionBy(*partitions).parquet(str(folder))
-            rows = self._check_structure(contract, days)
+            rows = self._check_structure(contract, days, attempt)
         found = None
         if contract.rejects:
             found = reconcile(self.spark, self.lake, contract, str(folder), days)
         self._count_landed(node, rows)
         staged = Staged(
-            contract.name, days, self.attempt, round(time.monotonic() - started, 3), rows, read, params_hash,
+            contract.name,
+            days,
+            attempt,
+            round(time.monotonic() - started, 3),
+            rows,
+            read,
+            params_hash,
             reconciliation=found,
         )
         self.staged[contract.name] = staged
@@ -341,12 +359,12 @@ class Runner:
                 )
                 if read != promised:
                     raise CheckFailed(
-                        f"{node.name} {ds}: the manifests of feed {each.feed} promise {promised} rows, {read} were read."
+                        f"{node.name} {ds}: the manifests of {each.feed} promise {promised} rows, {read} were read."
                     )
 
-    def _check_structure(self, contract: Table, days: DayRange) -> dict[str, int]:
+    def _check_structure(self, contract: Table, days: DayRange, attempt: str) -> dict[str, int]:
         """Rows per day, after one aggregation that proves keys, NOT NULL columns and days."""
-        probe = Staged(contract.name, days, self.attempt, 0.0, {}, {}, "")
+        probe = Staged(contract.name, days, attempt, 0.0, {}, {}, "")
         frame = self.staged_frame(contract, probe)
         required = [c.name for c in stage_schema(contract) if not c.nullable and c.name != "ds"]
         measures = [F.count(F.lit(1)).alias("rows")]
@@ -386,12 +404,18 @@ class Runner:
             contract = self.catalog.table(staged.table)
             self._publish_rejects(contract, staged)
             files = [
-                f for folder in self._kept_folders(contract, staged.attempt) if folder.exists()
+                f
+                for folder in self._kept_folders(contract, staged.attempt)
+                if folder.exists()
                 for f in self.lake.staged_files(contract, folder, version_key)
             ]
             with exclusive(self.settings.locks, contract.name) as token:
                 version = self.lake.publish(
-                    contract, files, staged.days, token, {"run_id": self.run_id, "attempt": self.attempt},
+                    contract,
+                    files,
+                    staged.days,
+                    token,
+                    {"run_id": self.run_id, "attempt": staged.attempt},
                     slices=[version_key] if contract.append else None,
                 )
             versions[contract.name] = version
@@ -410,14 +434,23 @@ class Runner:
         if refused:
             frame = self.spark.read.parquet(str(folder)).where(~F.col(REJECT).isin(*COUNTED_ONLY))
             frame.select(
-                F.col("ds").cast("date").alias("ds"), F.lit(contract.name).alias("source"),
-                F.col(REJECT).alias("rule"), "arrival_ds", F.col(FILE).alias("file"), F.col(RAW).alias("row"),
+                F.col("ds").cast("date").alias("ds"),
+                F.lit(contract.name).alias("source"),
+                F.col(REJECT).alias("rule"),
+                "arrival_ds",
+                F.col(FILE).alias("file"),
+                F.col(RAW).alias("row"),
                 F.lit(self.run_id).alias("run_id"),
             ).coalesce(1).write.mode("overwrite").partitionBy("ds", "source").parquet(str(target))
         files: list[StagedFile] = self.lake.staged_files(ops.QUARANTINE, target) if target.exists() else []
         with exclusive(self.settings.locks, ops.QUARANTINE.name) as token:
             self.lake.publish(
-                ops.QUARANTINE, files, staged.days, token, {"run_id": self.run_id}, slices=[contract.name],
+                ops.QUARANTINE,
+                files,
+                staged.days,
+                token,
+                {"run_id": self.run_id},
+                slices=[contract.name],
             )
 
     def _log_rows(self, staged: Staged, files: list[StagedFile], version: int) -> list[dict[str, Any]]:
@@ -426,23 +459,46 @@ class Runner:
         for day in staged.days:
             of_day = [f for f in files if f.partition["ds"] == str(day)]
             counts = found.of_day(str(day)) if found else {}
-            rows.append({
-                "ds": day, "run_id": self.run_id, "attempt": self.attempt, "table": staged.table,
-                "status": "published", "rows": sum(f.rows for f in of_day),
-                "quarantined": counts.get("quarantined"), "duplicates": counts.get("duplicates"),
-                "late": counts.get("late"),
-                "reconciliation": json.dumps(found.by_day.get(str(day), {})) if found else None,
-                "seconds": staged.seconds, "files": len(of_day), "bytes": sum(f.bytes for f in of_day),
-                "version": version, "inputs": json.dumps(staged.inputs, sort_keys=True),
-                "params_hash": staged.params_hash, "code_version": self.code, "at_ms": now_ms(),
-            })
+            rows.append(
+                {
+                    "ds": day,
+                    "run_id": self.run_id,
+                    "attempt": staged.attempt,
+                    "table": staged.table,
+                    "status": "published",
+                    "rows": sum(f.rows for f in of_day),
+                    "quarantined": counts.get("quarantined"),
+                    "duplicates": counts.get("duplicates"),
+                    "late": counts.get("late"),
+                    "reconciliation": json.dumps(found.by_day.get(str(day), {})) if found else None,
+                    "seconds": staged.seconds,
+                    "files": len(of_day),
+                    "bytes": sum(f.bytes for f in of_day),
+                    "version": version,
+                    "inputs": json.dumps(staged.inputs, sort_keys=True),
+                    "params_hash": staged.params_hash,
+                    "code_version": self.code,
+                    "at_ms": now_ms(),
+                }
+            )
         return rows
 
     def _log_failure(self, name: str, days: DayRange, error: BaseException | None) -> None:
-        self.lake.append(ops.RUN, [{
-            "ds": days.last, "run_id": self.run_id, "attempt": self.attempt, "table": name, "status": "failed",
-            "message": short(error), "code_version": self.code, "at_ms": now_ms(),
-        }])
+        self.lake.append(
+            ops.RUN,
+            [
+                {
+                    "ds": days.last,
+                    "run_id": self.run_id,
+                    "attempt": self.attempt,
+                    "table": name,
+                    "status": "failed",
+                    "message": short(error),
+                    "code_version": self.code,
+                    "at_ms": now_ms(),
+                }
+            ],
+        )
 
     # -- artifacts -----------------------------------------------------------------------------
 
@@ -461,16 +517,38 @@ class Runner:
         else:
             work.rename(target)
         seconds = round(time.monotonic() - started, 3)
-        self.lake.append(ops.ARTIFACT, [{
-            "ds": ds, "artifact": node.name, "path": str(target), "checksum": checksum,
-            "facts": json.dumps(facts, sort_keys=True), "inputs": json.dumps(read, sort_keys=True),
-            "run_id": self.run_id, "at_ms": now_ms(),
-        }])
-        self.lake.append(ops.RUN, [{
-            "ds": ds, "run_id": self.run_id, "attempt": self.attempt, "table": node.name, "status": "published",
-            "seconds": seconds, "inputs": json.dumps(read, sort_keys=True), "params_hash": params_hash,
-            "code_version": self.code, "at_ms": now_ms(),
-        }])
+        self.lake.append(
+            ops.ARTIFACT,
+            [
+                {
+                    "ds": ds,
+                    "artifact": node.name,
+                    "path": str(target),
+                    "checksum": checksum,
+                    "facts": json.dumps(facts, sort_keys=True),
+                    "inputs": json.dumps(read, sort_keys=True),
+                    "run_id": self.run_id,
+                    "at_ms": now_ms(),
+                }
+            ],
+        )
+        self.lake.append(
+            ops.RUN,
+            [
+                {
+                    "ds": ds,
+                    "run_id": self.run_id,
+                    "attempt": self.attempt,
+                    "table": node.name,
+                    "status": "published",
+                    "seconds": seconds,
+                    "inputs": json.dumps(read, sort_keys=True),
+                    "params_hash": params_hash,
+                    "code_version": self.code,
+                    "at_ms": now_ms(),
+                }
+            ],
+        )
         log.info("%s %s: %s in %.1f s", node.name, ds, facts, seconds)
         return target
 
@@ -497,9 +575,11 @@ class Runner:
 
     def sweep(self, attempt: str) -> None:
         """Delete what a dead attempt staged and did not publish."""
+        log = self.lake.rows(ops.RUN.name, ["table", "attempt", "status"]).to_pylist()
         for node in self.catalog.nodes.values():
             if isinstance(node.contract, Table):
-                self.lake.sweep(node.contract, attempt)
+                kept = [r["attempt"] for r in log if r["table"] == node.name and r["status"] == "published"]
+                self.lake.sweep(node.contract, attempt, kept)
 
 
 def stage_schema(contract: Table) -> list[Column]:
@@ -531,7 +611,8 @@ def conform(contract: Table, frame: DataFrame) -> DataFrame:
     types = {f.name: f.dataType.simpleString() for f in frame.schema.fields}
     wrong = [
         f"{c.name} is {types.get(c.name, 'missing')}, declared {c.type}"
-        for c in stage_schema(contract) if types.get(c.name) != c.type.replace(" ", "")
+        for c in stage_schema(contract)
+        if types.get(c.name) != c.type.replace(" ", "")
     ]
     if wrong:
         raise ContractError(f"{contract.name}: the build does not keep its contract: {'; '.join(wrong)}.")

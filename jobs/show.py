@@ -55,7 +55,9 @@ def readable(lake: Lake, frame: pd.DataFrame, day: str | None, contract: Table) 
             continue
         made[column] = frame[column].map(known["original_id"]).fillna(frame[column].astype("string"))
         if "title" in known.columns:
-            made.insert(made.columns.get_loc(column) + 1, column.replace("_id", "_title"), frame[column].map(known["title"]))
+            made.insert(
+                made.columns.get_loc(column) + 1, column.replace("_id", "_title"), frame[column].map(known["title"])
+            )
     return made
 
 
@@ -90,8 +92,13 @@ def plan(lake: Lake, catalog: Catalog, target: str, days: DayRange) -> list[dict
         if row["status"] == "published" and row["seconds"] is not None:
             seconds[row["table"]] = row["seconds"]
     return [
-        {"table": node.name, "group": node.contract.group, "days": str(days), "builds": builds(node, days),
-         "estimated_seconds": seconds.get(node.name)}
+        {
+            "table": node.name,
+            "group": node.contract.group,
+            "days": str(days),
+            "builds": builds(node, days),
+            "estimated_seconds": seconds.get(node.name),
+        }
         for node in targets(catalog, target)
     ]
 

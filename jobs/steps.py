@@ -24,7 +24,7 @@ from jobs.landing import FEEDS, incomplete
 from jobs.landing_reader import read_landing
 from jobs.runner import Runner, Staged, take_over
 from jobs.session import connect
-from jobs.settings import Settings, load_settings
+from jobs.settings import load_settings
 
 log = logging.getLogger(__name__)
 LANDING_TIMEOUT_S = 8 * 3600
@@ -101,8 +101,14 @@ def opened(
 
 
 def run_group(
-    group: str, ds: str, market: str, run_id: str, task_id: str = "cli", try_number: int = 1,
-    spark: SparkSession | None = None, until: str | None = None,
+    group: str,
+    ds: str,
+    market: str,
+    run_id: str,
+    task_id: str = "cli",
+    try_number: int = 1,
+    spark: SparkSession | None = None,
+    until: str | None = None,
 ) -> dict[str, int]:
     """Build a group for ``ds`` (or for the range to ``until``); publish it unless it has a gate.
 
@@ -121,7 +127,12 @@ def run_group(
 
 
 def run_gate(
-    group: str, ds: str, market: str, run_id: str, task_id: str = "gate", try_number: int = 1,
+    group: str,
+    ds: str,
+    market: str,
+    run_id: str,
+    task_id: str = "gate",
+    try_number: int = 1,
     spark: SparkSession | None = None,
 ) -> dict[str, int]:
     """Run a group's declared checks on what is staged, then publish it.
@@ -187,12 +198,16 @@ def fit_rankers(ds: str, market: str, run_id: str) -> dict[str, Any]:
     return {"version": made["version"], "passed": made["passed"], "mlflow_run": made["mlflow_run"]}
 
 
-def promote(market: str, version: str, passed: bool, mode: str = "auto", reason: str = "passed its gate") -> dict[str, Any]:
+def promote(
+    market: str, version: str, passed: bool, mode: str = "auto", reason: str = "passed its gate"
+) -> dict[str, Any]:
     """Make the challenger champion, if it passed and the mode lets it; a refusal leaves the champion."""
     from models import registry
 
     if not passed or mode == "dry_run":
-        log.warning("Version %s is not promoted (%s); the champion stays.", version, mode if passed else "gate refused it")
+        log.warning(
+            "Version %s is not promoted (%s); the champion stays.", version, mode if passed else "gate refused it"
+        )
         return {"champion": None, "refused": not passed}
     return registry.promote(load_settings(market), version, reason)
 
@@ -235,7 +250,9 @@ def night(ds: str, market: str, run_id: str, say=log.info) -> dict[str, Any]:
     return release
 
 
-def build_days(first: str, last: str, market: str, run_id: str, spark: SparkSession | None = None, say=log.info) -> None:
+def build_days(
+    first: str, last: str, market: str, run_id: str, spark: SparkSession | None = None, say=log.info
+) -> None:
     """Bronze, silver, features and examples of a range of days, each table in one go."""
     for group in ("bronze", "silver", "features", "examples"):
         say(group)

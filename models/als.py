@@ -29,9 +29,11 @@ class Params:
 
 
 CONTRACT = Artifact(
-    name="models.als", group="fit", owner="candidates",
+    name="models.als",
+    group="fit",
+    owner="candidates",
     description="ALS item factors from 90 days of preference strengths. Users are folded in from their "
-                "sequence, so a user of yesterday needs no refit.",
+    "sequence, so a user of yesterday needs no refit.",
     inputs=[TableInput("silver.user_item_daily", days=HORIZON)],
 )
 
@@ -39,8 +41,11 @@ CONTRACT = Artifact(
 def build(user_item_daily: DataFrame, *, days: DayRange, params: Params, out: Path) -> dict[str, Any]:
     """Fit and save ``item_ids.npy`` (int64, sorted), ``item_factors.npy`` (float32, items x factors)."""
     strengths = (
-        user_item_daily.where("strength > 0").groupBy("user_id", "item_id")
-        .agg(F.round(F.sum("strength"), 4).alias("strength")).orderBy("user_id", "item_id").toArrow()
+        user_item_daily.where("strength > 0")
+        .groupBy("user_id", "item_id")
+        .agg(F.round(F.sum("strength"), 4).alias("strength"))
+        .orderBy("user_id", "item_id")
+        .toArrow()
     )
     users, user_at = np.unique(strengths["user_id"].to_numpy(), return_inverse=True)
     items, item_at = np.unique(strengths["item_id"].to_numpy(), return_inverse=True)
@@ -54,8 +59,9 @@ def build(user_item_daily: DataFrame, *, days: DayRange, params: Params, out: Pa
     return {"users": len(users), "items": len(kept), "interactions": strengths.num_rows}
 
 
-def fit(user_at: np.ndarray, item_at: np.ndarray, strength: np.ndarray, shape: tuple[int, int],
-        params: Params) -> np.ndarray:
+def fit(
+    user_at: np.ndarray, item_at: np.ndarray, strength: np.ndarray, shape: tuple[int, int], params: Params
+) -> np.ndarray:
     """Item factors, shape ``(items, factors)``; reproducible: one thread, seeded start."""
     import scipy.sparse as sp
     from implicit.als import AlternatingLeastSquares
@@ -65,8 +71,13 @@ def fit(user_at: np.ndarray, item_at: np.ndarray, strength: np.ndarray, shape: t
     confidence = (1 + params.alpha * strength).astype(np.float32)
     matrix = sp.csr_matrix((confidence, (user_at, item_at)), shape=shape)
     model = AlternatingLeastSquares(
-        factors=params.factors, regularization=params.regularization, alpha=1.0,
-        iterations=params.iterations, random_state=params.seed, num_threads=1, use_gpu=False,
+        factors=params.factors,
+        regularization=params.regularization,
+        alpha=1.0,
+        iterations=params.iterations,
+        random_state=params.seed,
+        num_threads=1,
+        use_gpu=False,
     )
     with threadpool_limits(1, "blas"):
         model.fit(matrix, show_progress=False)

@@ -55,14 +55,21 @@ def build_index(ids: np.ndarray, vectors: np.ndarray, out: Path, params: IndexPa
     seconds = round(time.monotonic() - started, 3)
     recall = measure_recall(index, unit) if len(unit) else None
     if recall is not None and recall < params.min_recall:
-        raise ContractError(f"The {kind} index finds {recall:.3f} of the 100 nearest, below {params.min_recall}: "
-                            "raise nprobe or exact_limit.")
+        raise ContractError(
+            f"The {kind} index finds {recall:.3f} of the 100 nearest, below {params.min_recall}: "
+            "raise nprobe or exact_limit."
+        )
     faiss.write_index(index, str(out / "index.faiss"))
     np.save(out / "ids.npy", ids.astype(np.int64), allow_pickle=False)
     facts = {
-        "kind": kind, "count": len(unit), "dimension": int(unit.shape[1]), "metric": "inner product of unit vectors",
-        "nprobe": params.nprobe if kind == "ivf" else None, "recall_at_100": recall,
-        "index_sha256": _sha(out / "index.faiss"), "ids_sha256": _sha(out / "ids.npy"),
+        "kind": kind,
+        "count": len(unit),
+        "dimension": int(unit.shape[1]),
+        "metric": "inner product of unit vectors",
+        "nprobe": params.nprobe if kind == "ivf" else None,
+        "recall_at_100": recall,
+        "index_sha256": _sha(out / "index.faiss"),
+        "ids_sha256": _sha(out / "ids.npy"),
     }
     (out / "index.json").write_text(json.dumps(facts, sort_keys=True))
     return {**facts, "build_seconds": seconds}

@@ -12,7 +12,9 @@ from jobs.contract import Artifact, DayRange, TableInput
 from models.ann import IndexParams, build_index
 
 CONTRACT = Artifact(
-    name="models.content_index", group="fit", owner="candidates",
+    name="models.content_index",
+    group="fit",
+    owner="candidates",
     description="FAISS index over item content vectors with id map and measured recall.",
     inputs=[TableInput("features.item_content")],
 )

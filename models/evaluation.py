@@ -89,9 +89,11 @@ def evaluate(ranker: XgbRanker, held: pa.Table, seed: int = 7) -> Measured:
     pctr = np.clip(scores["pctr"], 1e-6, 1 - 1e-6)
     by_user = ndcg_of_groups(label, scores["pctr"], group)
     figures = {
-        "ndcg_at_10": _mean(by_user, seed), "ndcg_at_10_lambdamart": _mean(ndcg_of_groups(label, scores["rank"], group), seed),
-        "ndcg_at_10_popularity": _mean(ndcg_of_groups(
-            label, np.nan_to_num(ordered["item_target_users_7d"].to_numpy()), group), seed),
+        "ndcg_at_10": _mean(by_user, seed),
+        "ndcg_at_10_lambdamart": _mean(ndcg_of_groups(label, scores["rank"], group), seed),
+        "ndcg_at_10_popularity": _mean(
+            ndcg_of_groups(label, np.nan_to_num(ordered["item_target_users_7d"].to_numpy()), group), seed
+        ),
     }
     drawn = _user_samples(group, seed)
     figures["auc"] = _resampled(lambda at: roc_auc_score(label[at], pctr[at]), label, drawn)
@@ -138,13 +140,34 @@ def gate(challenger: Measured, champion: Measured | None, seed: int = 7) -> list
     popular = figures["ndcg_at_10_popularity"]
     lines = [
         Line("auc", auc.lo, 0.5, auc.lo > 0.5, True, "its lower bound is above chance"),
-        Line("calibration_error", figures["calibration_error"].value, MAX_CALIBRATION_ERROR,
-             figures["calibration_error"].value <= MAX_CALIBRATION_ERROR, True, "predicted and observed rates agree"),
-        Line("ndcg_at_10", ndcg.value, popular.value, ndcg.value > popular.value, True, "it orders better than popularity"),
+        Line(
+            "calibration_error",
+            figures["calibration_error"].value,
+            MAX_CALIBRATION_ERROR,
+            figures["calibration_error"].value <= MAX_CALIBRATION_ERROR,
+            True,
+            "predicted and observed rates agree",
+        ),
+        Line(
+            "ndcg_at_10",
+            ndcg.value,
+            popular.value,
+            ndcg.value > popular.value,
+            True,
+            "it orders better than popularity",
+        ),
     ]
     if champion is not None:
         both = np.isfinite(challenger.ndcg_by_user) & np.isfinite(champion.ndcg_by_user)
         gained = _mean(challenger.ndcg_by_user[both] - champion.ndcg_by_user[both], seed)
-        lines.append(Line("ndcg_at_10 - champion", gained.lo, -MAX_LOSS_OF_NDCG, gained.lo >= -MAX_LOSS_OF_NDCG, True,
-                          "the paired interval leaves no loss beyond the margin"))
+        lines.append(
+            Line(
+                "ndcg_at_10 - champion",
+                gained.lo,
+                -MAX_LOSS_OF_NDCG,
+                gained.lo >= -MAX_LOSS_OF_NDCG,
+                True,
+                "the paired interval leaves no loss beyond the margin",
+            )
+        )
     return lines

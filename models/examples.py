@@ -1,8 +1,8 @@
 """Training rows: left what was shown, right what was known before; only days whose label windows have closed.
 
 The rows of ``ds`` are the showings of ``ds - label_days``, with features as of the end of the day before
-that. A market without impressions gets its positives from target actions, with seeded negatives from
-the items on offer and from the user's own earlier items.
+that. Target actions outside of any showing are positives too, with seeded negatives from the items on offer
+and from the user's own earlier items; in a market without impressions these are all there is.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.contract import Column, DayRange, Table, TableInput, in_set
 from features.windows import spread
+from jobs.contract import Column, DayRange, Table, TableInput, in_set
 from models.ranking_features import FEATURES, PAIR_HORIZON, assemble
 from models.ranking_features import inputs as feature_inputs
 
@@ -32,7 +32,9 @@ class Params:
 
 
 CONTRACT = Table(
-    name="training.examples", group="examples", owner="model-life",
+    name="training.examples",
+    group="examples",
+    owner="model-life",
     description="Showings of the day ds - 1 with labels from a closed window and features as known the day before.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
@@ -53,18 +55,31 @@ CONTRACT = Table(
 )
 
 
-def shown_pairs(impressions: DataFrame, actions: DataFrame, item_stats: DataFrame, owned: DataFrame,
-                params: Params) -> DataFrame:
-    """``shown_ds, user_id, item_id, position, source``: logged showings, else positives with drawn negatives."""
-    logged = impressions.groupBy(F.col("ds").alias("shown_ds"), "user_id", "item_id").agg(
-        F.min("position").alias("position")).withColumn("source", F.lit("impression"))
-    unlogged = actions.join(F.broadcast(logged.select("shown_ds").distinct()), "shown_ds", "left_anti")
-    positives = unlogged.select("shown_ds", "user_id", "item_id")
+def shown_pairs(
+    impressions: DataFrame, actions: DataFrame, item_stats: DataFrame, owned: DataFrame, params: Params
+) -> DataFrame:
+    """``shown_ds, user_id, item_id, position, source``: logged showings; actions outside of them with drawn negatives.
+
+    People also return to an item without being shown it. Left out, a ranker would never learn that.
+    """
+    logged = (
+        impressions.groupBy(F.col("ds").alias("shown_ds"), "user_id", "item_id")
+        .agg(F.min("position").alias("position"))
+        .withColumn("source", F.lit("impression"))
+    )
+    positives = actions.select("shown_ds", "user_id", "item_id").join(
+        logged, ["shown_ds", "user_id", "item_id"], "left_anti"
+    )
     drawn = _uniform(positives, item_stats, params).unionByName(_own(positives, owned, params))
     first = Window.partitionBy("shown_ds", "user_id", "item_id").orderBy("source")
     made = positives.withColumn("source", F.lit("action")).unionByName(drawn)
-    # "action" sorts first, so a draw that hits a positive is dropped
-    made = made.withColumn("_nth", F.row_number().over(first)).where("_nth = 1").drop("_nth")
+    # "action" sorts first, so a draw that hits a positive is dropped; so is one that was shown
+    made = (
+        made.withColumn("_nth", F.row_number().over(first))
+        .where("_nth = 1")
+        .drop("_nth")
+        .join(logged, ["shown_ds", "user_id", "item_id"], "left_anti")
+    )
     return logged.unionByName(made.withColumn("position", F.lit(1)).select(*logged.columns))
 
 
@@ -72,15 +87,23 @@ def _uniform(positives: DataFrame, item_stats: DataFrame, params: Params) -> Dat
     """Items drawn with equal chance from what was on offer the day before."""
     order = Window.partitionBy("ds").orderBy(F.xxhash64(F.lit(params.seed), "item_id"), "item_id")
     offered = item_stats.where("is_eligible").select(
-        F.date_add("ds", 1).alias("shown_ds"), F.col("item_id").alias("drawn"),
-        (F.row_number().over(order) - 1).alias("place"), F.count(F.lit(1)).over(Window.partitionBy("ds")).alias("size"),
+        F.date_add("ds", 1).alias("shown_ds"),
+        F.col("item_id").alias("drawn"),
+        (F.row_number().over(order) - 1).alias("place"),
+        F.count(F.lit(1)).over(Window.partitionBy("ds")).alias("size"),
     )
     sizes = offered.groupBy("shown_ds").agg(F.max("size").alias("size"))
     number = F.explode(F.sequence(F.lit(1), F.lit(params.uniform_negatives)))
-    draws = positives.join(F.broadcast(sizes), "shown_ds").withColumn("number", number).withColumn(
-        "place", F.pmod(F.xxhash64(F.lit(params.seed), "shown_ds", "user_id", "item_id", "number"), F.col("size")))
+    draws = (
+        positives.join(F.broadcast(sizes), "shown_ds")
+        .withColumn("number", number)
+        .withColumn(
+            "place", F.pmod(F.xxhash64(F.lit(params.seed), "shown_ds", "user_id", "item_id", "number"), F.col("size"))
+        )
+    )
     return draws.join(offered.drop("size"), ["shown_ds", "place"]).select(
-        "shown_ds", "user_id", F.col("drawn").alias("item_id"), F.lit("uniform").alias("source"))
+        "shown_ds", "user_id", F.col("drawn").alias("item_id"), F.lit("uniform").alias("source")
+    )
 
 
 def _own(positives: DataFrame, owned: DataFrame, params: Params) -> DataFrame:
@@ -89,34 +112,52 @@ def _own(positives: DataFrame, owned: DataFrame, params: Params) -> DataFrame:
     chance = F.xxhash64(F.lit(params.seed), "shown_ds", "user_id", "item_id")
     order = Window.partitionBy("shown_ds", "user_id").orderBy(chance, "item_id")
     return (
-        per_user.join(owned, ["shown_ds", "user_id"]).withColumn("_nth", F.row_number().over(order))
+        per_user.join(owned, ["shown_ds", "user_id"])
+        .withColumn("_nth", F.row_number().over(order))
         .where(F.col("_nth") <= F.col("wanted") * params.history_negatives)
         .select("shown_ds", "user_id", "item_id", F.lit("history").alias("source"))
     )
 
 
 def build(
-    impressions: DataFrame, outcomes: DataFrame, user_activity: DataFrame, user_profile: DataFrame,
-    user_interests: DataFrame, item_stats: DataFrame, items: DataFrame, user_item_daily: DataFrame,
-    *, days: DayRange, params: Params,
+    impressions: DataFrame,
+    outcomes: DataFrame,
+    user_activity: DataFrame,
+    user_profile: DataFrame,
+    user_interests: DataFrame,
+    item_stats: DataFrame,
+    items: DataFrame,
+    user_item_daily: DataFrame,
+    *,
+    days: DayRange,
+    params: Params,
 ) -> DataFrame:
     shown = DayRange(days.first - dt.timedelta(days=LABEL_DAYS), days.last - dt.timedelta(days=LABEL_DAYS))
     known = DayRange(shown.first - dt.timedelta(days=1), shown.last - dt.timedelta(days=1))
     on_day = outcomes.where(shown.where()).withColumnRenamed("ds", "shown_ds")
-    owned = spread(user_item_daily.where("strength > 0"), known, PAIR_HORIZON).select(
-        F.date_add("ds", 1).alias("shown_ds"), "user_id", "item_id").distinct()
+    owned = (
+        spread(user_item_daily.where("strength > 0"), known, PAIR_HORIZON)
+        .select(F.date_add("ds", 1).alias("shown_ds"), "user_id", "item_id")
+        .distinct()
+    )
     pairs = shown_pairs(impressions, on_day.where("targets > 0"), item_stats, owned, params)
     clicked = on_day.where("targets > 0").select("shown_ds", "user_id", "item_id", F.lit(1).alias("label"))
-    bought = outcomes.where("purchases > 0").select(
-        F.explode(F.sequence(F.date_sub("ds", LABEL_DAYS), "ds")).alias("shown_ds"), "user_id", "item_id",
-        F.lit(1).alias("converted"),
-    ).distinct()
+    bought = (
+        outcomes.where("purchases > 0")
+        .select(
+            F.explode(F.sequence(F.date_sub("ds", LABEL_DAYS), "ds")).alias("shown_ds"),
+            "user_id",
+            "item_id",
+            F.lit(1).alias("converted"),
+        )
+        .distinct()
+    )
     key = ["shown_ds", "user_id", "item_id"]
     labelled = (
-        pairs.join(clicked, key, "left").join(bought, key, "left").fillna(0, ["label", "converted"])
+        pairs.join(clicked, key, "left")
+        .join(bought, key, "left")
+        .fillna(0, ["label", "converted"])
         .withColumn("ds", F.date_sub("shown_ds", 1))
     )
-    rows = assemble(
-        labelled, known, user_activity, user_profile, user_interests, item_stats, items, user_item_daily
-    )
+    rows = assemble(labelled, known, user_activity, user_profile, user_interests, item_stats, items, user_item_daily)
     return rows.withColumn("ds", F.date_add("shown_ds", LABEL_DAYS))

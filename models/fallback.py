@@ -23,7 +23,9 @@ class Params:
 
 
 CONTRACT = Table(
-    name="serving.fallback", group="serving", owner="serving",
+    name="serving.fallback",
+    group="serving",
+    owner="serving",
     description="Popular lists for users without consent, activity or history: one for everyone, one per region.",
     columns=[
         Column("release_id", "string", "Release."),
@@ -31,36 +33,61 @@ CONTRACT = Table(
         Column("segment", "string", "everyone, or region=NAME."),
         Column("rank", "int", "Place, from 1."),
         Column("item_id", "bigint", "Surrogate item key."),
-        Column("score", "double", "Different users with a target action in 7 days, those of 28 as thousandths.", digits=6),
+        Column(
+            "score", "double", "Different users with a target action in 7 days, those of 28 as thousandths.", digits=6
+        ),
         Column("reasons", REASON, "Why it is shown."),
     ],
-    keys=["surface", "segment", "rank"], replace_by="release_id", append=True,
+    keys=["surface", "segment", "rank"],
+    replace_by="release_id",
+    append=True,
     inputs=[
-        TableInput("features.item_stats"), TableInput("silver.items"), TableInput("features.user_profile"),
+        TableInput("features.item_stats"),
+        TableInput("silver.items"),
+        TableInput("features.user_profile"),
         TableInput("silver.user_item_daily", days=7),
     ],
-    checks=[between("rank", 1, 20), rows_between(1)], grain="day",
+    checks=[between("rank", 1, 20), rows_between(1)],
+    grain="day",
 )
 
 
-def build(item_stats: DataFrame, items: DataFrame, user_profile: DataFrame, user_item_daily: DataFrame,
-          *, days: DayRange, params: Params) -> DataFrame:
+def build(
+    item_stats: DataFrame,
+    items: DataFrame,
+    user_profile: DataFrame,
+    user_item_daily: DataFrame,
+    *,
+    days: DayRange,
+    params: Params,
+) -> DataFrame:
     eligible = item_stats.where("is_eligible").select("ds", "item_id", "target_users_7d", "target_users_28d")
     everyone = eligible.select(
-        "ds", F.lit(EVERYONE).alias("segment"), "item_id",
+        "ds",
+        F.lit(EVERYONE).alias("segment"),
+        "item_id",
         (F.col("target_users_7d") + F.col("target_users_28d") / 1000).alias("score"),
         F.col("target_users_7d").alias("people"),
     )
     regions = user_profile.where("region IS NOT NULL").select("user_id", "region")
     liked = user_item_daily.where("targets > 0").select("user_id", "item_id").distinct().join(regions, "user_id")
-    sizes = liked.groupBy("region").agg(F.count_distinct("user_id").alias("users")).where(
-        F.col("users") >= params.min_region_users)
+    sizes = (
+        liked.groupBy("region")
+        .agg(F.count_distinct("user_id").alias("users"))
+        .where(F.col("users") >= params.min_region_users)
+    )
     regional = (
-        liked.join(sizes, "region", "left_semi").groupBy("region", "item_id")
+        liked.join(sizes, "region", "left_semi")
+        .groupBy("region", "item_id")
         .agg(F.count_distinct("user_id").cast("int").alias("people"))
         .join(eligible, "item_id")
-        .select("ds", F.concat(F.lit("region="), "region").alias("segment"), "item_id",
-                (F.col("people") + F.col("target_users_28d") / 1000).alias("score"), "people")
+        .select(
+            "ds",
+            F.concat(F.lit("region="), "region").alias("segment"),
+            "item_id",
+            (F.col("people") + F.col("target_users_28d") / 1000).alias("score"),
+            "people",
+        )
     )
     described = items.select("ds", "item_id", "category")
     cap = int(params.length * params.category_share)
@@ -68,11 +95,19 @@ def build(item_stats: DataFrame, items: DataFrame, user_profile: DataFrame, user
     in_category = Window.partitionBy("ds", "segment", "category").orderBy(*by_score)
     best = Window.partitionBy("ds", "segment").orderBy(*by_score)
     text = F.concat(F.lit("Liked by "), F.col("people"), F.lit(" people this week"))
-    reason = F.struct(F.lit("basic").alias("kind"), F.lit("popular").alias("code"), text.alias("text"),
-                      F.col("people").cast("string").alias("evidence"))
+    reason = F.struct(
+        F.lit("basic").alias("kind"),
+        F.lit("popular").alias("code"),
+        text.alias("text"),
+        F.col("people").cast("string").alias("evidence"),
+    )
     return (
-        everyone.unionByName(regional).join(described, ["ds", "item_id"])
-        .withColumn("_in_category", F.row_number().over(in_category)).where(F.col("_in_category") <= cap)
-        .withColumn("rank", F.row_number().over(best)).where(F.col("rank") <= params.length)
-        .withColumn("surface", F.lit(SURFACE)).withColumn("reasons", F.array(reason))
+        everyone.unionByName(regional)
+        .join(described, ["ds", "item_id"])
+        .withColumn("_in_category", F.row_number().over(in_category))
+        .where(F.col("_in_category") <= cap)
+        .withColumn("rank", F.row_number().over(best))
+        .where(F.col("rank") <= params.length)
+        .withColumn("surface", F.lit(SURFACE))
+        .withColumn("reasons", F.array(reason))
     )

@@ -24,9 +24,11 @@ class Params:
 
 
 CONTRACT = Table(
-    name="candidates.fused", group="candidates", owner="candidates",
+    name="candidates.fused",
+    group="candidates",
+    owner="candidates",
     description="Channels fused by weighted reciprocal rank, sum of weight / (60 + rank) (Cormack et al., 2009); "
-                "what the user rejected or bought in 7 days is out, unless its category may repeat.",
+    "what the user rejected or bought in 7 days is out, unless its category may repeat.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("item_id", "bigint", "Surrogate item key."),
@@ -38,15 +40,19 @@ CONTRACT = Table(
     ],
     keys=["user_id", "item_id"],
     inputs=[
-        TableInput("candidates.recall"), TableInput("silver.user_item_daily", days=BLOCK_DAYS),
-        TableInput("silver.events", days=BLOCK_DAYS, optional=True), TableInput("silver.items"),
+        TableInput("candidates.recall"),
+        TableInput("silver.user_item_daily", days=BLOCK_DAYS),
+        TableInput("silver.events", days=BLOCK_DAYS, optional=True),
+        TableInput("silver.items"),
     ],
-    checks=[between("rank", 1, 1000)], grain="day",
+    checks=[between("rank", 1, 1000)],
+    grain="day",
 )
 
 
-def excluded(user_item_daily: DataFrame, events: DataFrame, items: DataFrame, days: DayRange,
-             market: Market) -> DataFrame:
+def excluded(
+    user_item_daily: DataFrame, events: DataFrame, items: DataFrame, days: DayRange, market: Market
+) -> DataFrame:
     """Pairs ``ds, user_id, item_id`` that must not be shown on a day: rejected, blocked or just bought."""
     day = F.lit(days.last)
     bought = F.col("purchases") > 0
@@ -55,9 +61,12 @@ def excluded(user_item_daily: DataFrame, events: DataFrame, items: DataFrame, da
     elif market.repeat_categories:
         bought = bought & ~F.col("category").isin(*market.repeat_categories)
     categories = items.select("item_id", "category")
-    pairs = user_item_daily.where("rejections > 0 OR purchases > 0").join(categories, "item_id", "left").where(
-        (F.col("rejections") > 0) | bought
-    ).select(day.alias("ds"), "user_id", "item_id")
+    pairs = (
+        user_item_daily.where("rejections > 0 OR purchases > 0")
+        .join(categories, "item_id", "left")
+        .where((F.col("rejections") > 0) | bought)
+        .select(day.alias("ds"), "user_id", "item_id")
+    )
     creators = items.where("creator_id IS NOT NULL").select("item_id", "creator_id")
     blocked = events.where("action = 'block_author'").join(creators, "item_id").select("user_id", "creator_id")
     theirs = blocked.distinct().join(creators, "creator_id").select(day.alias("ds"), "user_id", "item_id")
@@ -69,17 +78,33 @@ def weight_of(channel: SparkColumn) -> SparkColumn:
     return F.coalesce(F.try_element_at(F.create_map(*pairs), channel), F.lit(1.0))
 
 
-def build(recall: DataFrame, user_item_daily: DataFrame, events: DataFrame, items: DataFrame,
-          *, days: DayRange, params: Params, market: Market) -> DataFrame:
+def build(
+    recall: DataFrame,
+    user_item_daily: DataFrame,
+    events: DataFrame,
+    items: DataFrame,
+    *,
+    days: DayRange,
+    params: Params,
+    market: Market,
+) -> DataFrame:
     part = F.round(weight_of(F.col("channel")) / (F.lit(params.k) + F.col("rank")), 9)
-    fused = recall.withColumn("part", part).groupBy("ds", "user_id", "item_id").agg(
-        F.sum("part").alias("score"), F.max_by("channel", F.struct("part", "channel")).alias("channel"),
-        F.array_sort(F.collect_set("channel")).alias("channels"),
-        F.max_by("seed_item_id", F.struct(F.col("seed_item_id").isNotNull(), "part", "seed_item_id")).alias("seed_item_id"),
+    fused = (
+        recall.withColumn("part", part)
+        .groupBy("ds", "user_id", "item_id")
+        .agg(
+            F.sum("part").alias("score"),
+            F.max_by("channel", F.struct("part", "channel")).alias("channel"),
+            F.array_sort(F.collect_set("channel")).alias("channels"),
+            F.max_by("seed_item_id", F.struct(F.col("seed_item_id").isNotNull(), "part", "seed_item_id")).alias(
+                "seed_item_id"
+            ),
+        )
     )
     out = excluded(user_item_daily, events, items, days, market)
     best = Window.partitionBy("ds", "user_id").orderBy(F.round("score", 9).desc(), "item_id")
     return (
         fused.join(out, ["ds", "user_id", "item_id"], "left_anti")
-        .withColumn("rank", F.row_number().over(best)).where(F.col("rank") <= params.budget)
+        .withColumn("rank", F.row_number().over(best))
+        .where(F.col("rank") <= params.budget)
     )

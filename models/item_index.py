@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from jobs.contract import Artifact, ArtifactInput, DayRange
 from models import als
 from models.ann import IndexParams, build_index
-from jobs.contract import Artifact, ArtifactInput, DayRange
 
 CONTRACT = Artifact(
-    name="models.item_index", group="fit", owner="candidates",
+    name="models.item_index",
+    group="fit",
+    owner="candidates",
     description="FAISS index over the ALS item factors with id map and recall measured against exact search.",
     inputs=[ArtifactInput("models.als", alias="als_path")],
 )

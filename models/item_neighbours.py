@@ -20,9 +20,11 @@ class Params:
 
 
 CONTRACT = Table(
-    name="candidates.item_neighbours", group="candidates", owner="candidates",
+    name="candidates.item_neighbours",
+    group="candidates",
+    owner="candidates",
     description="Cosine similarity of items over users' decayed sequences, shrunk by n / (n + shrinkage) "
-                "(Sarwar et al., 2001; Bell and Koren, 2007). Heavy users count their last 50 items only.",
+    "(Sarwar et al., 2001; Bell and Koren, 2007). Heavy users count their last 50 items only.",
     columns=[
         Column("item_id", "bigint", "Surrogate item key."),
         Column("neighbour_id", "bigint", "The similar item."),
@@ -30,14 +32,20 @@ CONTRACT = Table(
         Column("common_users", "int", "Users with both.", "people"),
         Column("rank", "int", "1 is the most similar."),
     ],
-    keys=["item_id", "neighbour_id"], inputs=[TableInput("features.user_sequence")],
-    checks=[between("similarity", 0, 1.000001), no_rows_where("item_id = neighbour_id", "an item is its own neighbour")],
+    keys=["item_id", "neighbour_id"],
+    inputs=[TableInput("features.user_sequence")],
+    checks=[
+        between("similarity", 0, 1.000001),
+        no_rows_where("item_id = neighbour_id", "an item is its own neighbour"),
+    ],
 )
 
 
 def build(user_sequence: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
     steps = user_sequence.select(
-        "ds", "user_id", F.slice("items", 1, params.recent).alias("items"),
+        "ds",
+        "user_id",
+        F.slice("items", 1, params.recent).alias("items"),
     ).select("ds", "user_id", F.explode("items").alias("item_id"))
     # binary preference, each user weighing 1 / sqrt(items): a long list says less of each pair
     size = F.count(F.lit(1)).over(Window.partitionBy("ds", "user_id"))
@@ -45,17 +53,23 @@ def build(user_sequence: DataFrame, *, days: DayRange, params: Params) -> DataFr
     norms = weighted.groupBy("ds", "item_id").agg(F.sum(F.round(F.col("weight") ** 2, 9)).alias("norm"))
     other = weighted.select("ds", "user_id", F.col("item_id").alias("neighbour_id"), F.col("weight").alias("_weight"))
     pairs = (
-        weighted.join(other, ["ds", "user_id"]).where("item_id <> neighbour_id")
+        weighted.join(other, ["ds", "user_id"])
+        .where("item_id <> neighbour_id")
         .groupBy("ds", "item_id", "neighbour_id")
-        .agg(F.sum(F.round(F.col("weight") * F.col("_weight"), 9)).alias("dot"),
-             F.count(F.lit(1)).cast("int").alias("common_users"))
+        .agg(
+            F.sum(F.round(F.col("weight") * F.col("_weight"), 9)).alias("dot"),
+            F.count(F.lit(1)).cast("int").alias("common_users"),
+        )
     )
     neighbour_norms = norms.select("ds", F.col("item_id").alias("neighbour_id"), F.col("norm").alias("_norm"))
     cosine = F.col("dot") / F.sqrt(F.col("norm") * F.col("_norm"))
     shrunk = cosine * F.col("common_users") / (F.col("common_users") + params.shrinkage)
     best = Window.partitionBy("ds", "item_id").orderBy(F.col("similarity").desc(), "neighbour_id")
     return (
-        pairs.join(norms, ["ds", "item_id"]).join(neighbour_norms, ["ds", "neighbour_id"])
-        .withColumn("similarity", F.round(shrunk, 6)).where("similarity > 0")
-        .withColumn("rank", F.row_number().over(best)).where(F.col("rank") <= params.neighbours)
+        pairs.join(norms, ["ds", "item_id"])
+        .join(neighbour_norms, ["ds", "neighbour_id"])
+        .withColumn("similarity", F.round(shrunk, 6))
+        .where("similarity > 0")
+        .withColumn("rank", F.row_number().over(best))
+        .where(F.col("rank") <= params.neighbours)
     )

@@ -23,9 +23,11 @@ class Params:
 
 
 CONTRACT = Table(
-    name="candidates.ranked", group="serving", owner="ranking",
+    name="candidates.ranked",
+    group="serving",
+    owner="ranking",
     description="Every fused candidate with the calibrated heads of the model pinned for the day; before the "
-                "first model, ordered by the fused score.",
+    "first model, ordered by the fused score.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("item_id", "bigint", "Surrogate item key."),
@@ -39,7 +41,9 @@ CONTRACT = Table(
         Column("channels", "array<string>", "All channels that found it."),
         Column("seed_item_id", "bigint", "The user's item that led to it."),
     ],
-    keys=["user_id", "item_id"], grain="day", workers=True,
+    keys=["user_id", "item_id"],
+    grain="day",
+    workers=True,
     inputs=[TableInput("candidates.fused"), ModelInput("ranker"), *feature_inputs()],
     checks=[between("pctr", 0, 1), between("pcvr", 0, 1)],
 )
@@ -48,9 +52,17 @@ SCORED = "pctr double, pcvr double, relevance double"
 
 
 def build(
-    fused: DataFrame, ranker: Path | None, user_activity: DataFrame, user_profile: DataFrame,
-    user_interests: DataFrame, item_stats: DataFrame, items: DataFrame, user_item_daily: DataFrame,
-    *, days: DayRange, params: Params,
+    fused: DataFrame,
+    ranker: Path | None,
+    user_activity: DataFrame,
+    user_profile: DataFrame,
+    user_interests: DataFrame,
+    item_stats: DataFrame,
+    items: DataFrame,
+    user_item_daily: DataFrame,
+    *,
+    days: DayRange,
+    params: Params,
 ) -> DataFrame:
     kept = ["ds", "user_id", "item_id", "channel", "channels", "seed_item_id", "fused_score"]
     candidates = fused.withColumnRenamed("score", "fused_score").select(*kept)
@@ -59,12 +71,20 @@ def build(
         scored = candidates.withColumns(nothing).withColumn("score", F.col("fused_score"))
         scored = scored.withColumn("model_version", F.lit(NO_MODEL))
     else:
-        scored = _with_scores(candidates, ranker, days, params, (
-            user_activity, user_profile, user_interests, item_stats, items, user_item_daily))
+        scored = _with_scores(
+            candidates,
+            ranker,
+            days,
+            params,
+            (user_activity, user_profile, user_interests, item_stats, items, user_item_daily),
+        )
     # calibration has plateaus: within one LambdaMART decides, then the fused order, then the key
     best = Window.partitionBy("ds", "user_id").orderBy(
-        F.round("score", 9).desc(), F.round("relevance", 6).desc_nulls_last(), F.round("fused_score", 9).desc(),
-        "item_id")
+        F.round("score", 9).desc(),
+        F.round("relevance", 6).desc_nulls_last(),
+        F.round("fused_score", 9).desc(),
+        "item_id",
+    )
     return scored.withColumn("rank", F.row_number().over(best))
 
 
@@ -84,6 +104,7 @@ def _with_scores(
 
 def scorer(folder: Path, passed: list[str]):
     """A function for ``mapInArrow``: features in, scores beside the passed columns out; one load a worker."""
+
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         from models.rankers.xgb import XgbRanker
 

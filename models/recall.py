@@ -34,9 +34,11 @@ def _inputs() -> list[Any]:
 
 
 CONTRACT = Table(
-    name="candidates.recall", group="candidates", owner="candidates",
+    name="candidates.recall",
+    group="candidates",
+    owner="candidates",
     description="At most 100 eligible candidates of each channel for every user active in 28 days: "
-                + "; ".join(f"{c.channel.name}: {c.channel.description}" for c in CHANNELS.values()),
+    + "; ".join(f"{c.channel.name}: {c.channel.description}" for c in CHANNELS.values()),
     columns=[
         Column("channel", "string", "The channel that found it."),
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
@@ -45,7 +47,10 @@ CONTRACT = Table(
         Column("score", "double", "The channel's own score; not comparable between channels.", digits=6),
         Column("seed_item_id", "bigint", "The user's item that led to it, where one did."),
     ],
-    keys=["user_id", "item_id"], replace_by="channel", inputs=_inputs(), workers=True,
+    keys=["user_id", "item_id"],
+    replace_by="channel",
+    inputs=_inputs(),
+    workers=True,
     checks=[between("rank", 1, 1000)],
 )
 
@@ -60,13 +65,21 @@ def build(*, days: DayRange, params: Params, market: Market, **inputs: Any) -> D
         options = make_params(each.params, dict(params.options.get(name, {})), f"candidates.recall, channel {name}")
         arguments = {i.argument: inputs[i.argument] for i in each.channel.inputs}
         recalled = each.recall(**arguments, days=days, params=options, market=market)
-        found.append(recalled.select(
-            "ds", F.lit(name).alias("channel"), "user_id", "item_id", F.round("score", 6).alias("score"),
-            "seed_item_id",
-        ))
+        found.append(
+            recalled.select(
+                "ds",
+                F.lit(name).alias("channel"),
+                "user_id",
+                "item_id",
+                F.round("score", 6).alias("score"),
+                "seed_item_id",
+            )
+        )
     best = Window.partitionBy("ds", "channel", "user_id").orderBy(F.col("score").desc(), "item_id")
     return (
         reduce(DataFrame.unionByName, found)
-        .join(F.broadcast(eligible), ["ds", "item_id"], "left_semi").join(active, ["ds", "user_id"], "left_semi")
-        .withColumn("rank", F.row_number().over(best)).where(F.col("rank") <= params.limit)
+        .join(F.broadcast(eligible), ["ds", "item_id"], "left_semi")
+        .join(active, ["ds", "user_id"], "left_semi")
+        .withColumn("rank", F.row_number().over(best))
+        .where(F.col("rank") <= params.limit)
     )

@@ -29,9 +29,11 @@ class Params:
 
 
 CONTRACT = Table(
-    name="serving.recommendations", group="serving", owner="serving",
+    name="serving.recommendations",
+    group="serving",
+    owner="serving",
     description="The lists of every consenting active user: 20 eligible items, at most 30 % of one category "
-                "(40 % where a list cannot be filled), nothing that was rejected or just bought.",
+    "(40 % where a list cannot be filled), nothing that was rejected or just bought.",
     columns=[
         Column("release_id", "string", "Release: day and content hash of its lists."),
         Column("surface", "string", "Where the list is shown."),
@@ -45,13 +47,22 @@ CONTRACT = Table(
         Column("reasons", REASON, "Main reason first; each with its evidence."),
         Column("model_version", "string", "Model and version that scored it."),
     ],
-    keys=["surface", "user_id", "rank"], replace_by="release_id", append=True, grain="day",
+    keys=["surface", "user_id", "rank"],
+    replace_by="release_id",
+    append=True,
+    grain="day",
     inputs=[
-        TableInput("candidates.ranked"), TableInput("features.user_profile"), TableInput("features.item_stats"),
-        TableInput("silver.items"), TableInput("features.user_interests"),
+        TableInput("candidates.ranked"),
+        TableInput("features.user_profile"),
+        TableInput("features.item_stats"),
+        TableInput("silver.items"),
+        TableInput("features.user_interests"),
     ],
     checks=[
-        between("rank", 1, 20), not_null("item_id"), not_null("model_version"), rows_between(1),
+        between("rank", 1, 20),
+        not_null("item_id"),
+        not_null("model_version"),
+        rows_between(1),
         in_set("slot_type", ("organic", "exploration", "curated", "ad")),
         no_rows_where("size(reasons) = 0", "a row is shown without a reason"),
     ],
@@ -71,14 +82,19 @@ def rerank(candidates: DataFrame, params: Params) -> DataFrame:
     chosen = Window.partitionBy("ds", "user_id").orderBy((F.col("_in_category") > cap), "rank")
     shown = Window.partitionBy("ds", "user_id").orderBy("rank")
     return (
-        allowed.withColumn("_chosen", F.row_number().over(chosen)).where(F.col("_chosen") <= params.length)
+        allowed.withColumn("_chosen", F.row_number().over(chosen))
+        .where(F.col("_chosen") <= params.length)
         .withColumn("rank", F.row_number().over(shown))
     )
 
 
 def _reason(kind: str, code: str, text: SparkColumn, evidence: SparkColumn, when: SparkColumn) -> SparkColumn:
-    made = F.struct(F.lit(kind).alias("kind"), F.lit(code).alias("code"), text.alias("text"),
-                    evidence.cast("string").alias("evidence"))
+    made = F.struct(
+        F.lit(kind).alias("kind"),
+        F.lit(code).alias("code"),
+        text.alias("text"),
+        evidence.cast("string").alias("evidence"),
+    )
     return F.when(when, made)
 
 
@@ -92,42 +108,92 @@ def reasons(params: Params) -> SparkColumn:
     cheaper = F.col("price_drop") >= params.min_drop
     candidates = F.array(
         _reason("basic", "again", F.lit("You came back to this before"), F.col("item_original_id"), own),
-        _reason("basic", "goes_with", F.concat(F.lit("Goes with "), F.col("seed_title")), F.col("seed_original_id"),
-                by_seed & ~own),
-        _reason("basic", "brand", F.concat(F.lit("More of "), F.col("brand")),
-                F.concat_ws("=", F.col("brand"), F.round("brand_share", 2)), likes_brand),
-        _reason("basic", "category", F.concat(F.lit("You like "), F.col("category")),
-                F.concat_ws("=", F.col("category"), F.round("category_share", 2)), likes_category),
-        _reason("value", "price_drop", F.concat(F.lit("Price down "), F.round(F.col("price_drop") * 100).cast("int"),
-                                                F.lit(" %")), F.round("price_drop", 4), cheaper),
-        _reason("value", "rated", F.concat(F.lit("Rated "), F.round("rating_28d", 1), F.lit(" by "), F.col("ratings_28d")),
-                F.concat_ws("/", F.col("rating_28d"), F.col("ratings_28d")), rated),
-        _reason("basic", "popular", F.concat(F.lit("Liked by "), F.col("target_users_7d"), F.lit(" people this week")),
-                F.col("target_users_7d"), F.col("target_users_7d") >= 5),
+        _reason(
+            "basic",
+            "goes_with",
+            F.concat(F.lit("Goes with "), F.col("seed_title")),
+            F.col("seed_original_id"),
+            by_seed & ~own,
+        ),
+        _reason(
+            "basic",
+            "brand",
+            F.concat(F.lit("More of "), F.col("brand")),
+            F.concat_ws("=", F.col("brand"), F.round("brand_share", 2)),
+            likes_brand,
+        ),
+        _reason(
+            "basic",
+            "category",
+            F.concat(F.lit("You like "), F.col("category")),
+            F.concat_ws("=", F.col("category"), F.round("category_share", 2)),
+            likes_category,
+        ),
+        _reason(
+            "value",
+            "price_drop",
+            F.concat(F.lit("Price down "), F.round(F.col("price_drop") * 100).cast("int"), F.lit(" %")),
+            F.round("price_drop", 4),
+            cheaper,
+        ),
+        _reason(
+            "value",
+            "rated",
+            F.concat(F.lit("Rated "), F.round("rating_28d", 1), F.lit(" by "), F.col("ratings_28d")),
+            F.concat_ws("/", F.col("rating_28d"), F.col("ratings_28d")),
+            rated,
+        ),
+        _reason(
+            "basic",
+            "popular",
+            F.concat(F.lit("Liked by "), F.col("target_users_7d"), F.lit(" people this week")),
+            F.col("target_users_7d"),
+            F.col("target_users_7d") >= 5,
+        ),
         # true of every scored row, and last: what the others leave over
         _reason("basic", "similar_taste", F.lit("Close to your taste"), F.concat_ws(",", "channels"), F.lit(True)),
     )
     return F.slice(F.filter(candidates, lambda r: r.isNotNull()), 1, 4)
 
 
-def build(ranked: DataFrame, user_profile: DataFrame, item_stats: DataFrame, items: DataFrame,
-          user_interests: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
+def build(
+    ranked: DataFrame,
+    user_profile: DataFrame,
+    item_stats: DataFrame,
+    items: DataFrame,
+    user_interests: DataFrame,
+    *,
+    days: DayRange,
+    params: Params,
+) -> DataFrame:
     refused = user_profile.where("NOT consent_personalisation").select("ds", "user_id")
     described = items.select("ds", "item_id", "category", "brand", F.col("original_id").alias("item_original_id"))
     stats = item_stats.where("is_eligible").select(
-        "ds", "item_id", "rating_28d", "ratings_28d", "price_drop", "target_users_7d")
-    seeds = items.select("ds", F.col("item_id").alias("seed_item_id"), F.col("title").alias("seed_title"),
-                         F.col("original_id").alias("seed_original_id"))
-    taste = {kind: user_interests.where(F.col("kind") == kind).select(
-        "ds", "user_id", F.col("value").alias(kind), F.col("share").alias(f"{kind}_share")) for kind in ("category", "brand")}
+        "ds", "item_id", "rating_28d", "ratings_28d", "price_drop", "target_users_7d"
+    )
+    seeds = items.select(
+        "ds",
+        F.col("item_id").alias("seed_item_id"),
+        F.col("title").alias("seed_title"),
+        F.col("original_id").alias("seed_original_id"),
+    )
+    taste = {
+        kind: user_interests.where(F.col("kind") == kind).select(
+            "ds", "user_id", F.col("value").alias(kind), F.col("share").alias(f"{kind}_share")
+        )
+        for kind in ("category", "brand")
+    }
     chosen = rerank(
-        ranked.join(refused, ["ds", "user_id"], "left_anti").join(described, ["ds", "item_id"])
-        .join(stats, ["ds", "item_id"]), params,
+        ranked.join(refused, ["ds", "user_id"], "left_anti")
+        .join(described, ["ds", "item_id"])
+        .join(stats, ["ds", "item_id"]),
+        params,
     )
     return (
         chosen.join(seeds, ["ds", "seed_item_id"], "left")
         .join(taste["category"], ["ds", "user_id", "category"], "left")
         .join(taste["brand"], ["ds", "user_id", "brand"], "left")
-        .withColumn("surface", F.lit(SURFACE)).withColumn("slot_type", F.lit("organic"))
+        .withColumn("surface", F.lit(SURFACE))
+        .withColumn("slot_type", F.lit("organic"))
         .withColumn("reasons", reasons(params))
     )

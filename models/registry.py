@@ -22,8 +22,8 @@ from jobs.runner import code_version, folder_checksum, now_ms, pinned
 from jobs.settings import Settings
 from models import model_card, plots
 from models.evaluation import Line, evaluate, gate
-from models.ranking_features import FEATURES
 from models.rankers.xgb import XgbParams, XgbRanker, fit
+from models.ranking_features import FEATURES
 
 ROLE = "ranker"
 HELD_DAYS = 2
@@ -71,8 +71,10 @@ def training_set(settings: Settings, ds: dt.date) -> tuple[pa.Table, pa.Table, p
     judged, calibrating = days[-1], days[-2]
     ds_of = whole["ds"]
     return (
-        whole.filter(pc.less(ds_of, pa.scalar(calibrating))), whole.filter(pc.equal(ds_of, pa.scalar(calibrating))),
-        whole.filter(pc.equal(ds_of, pa.scalar(judged))), opened.version(),
+        whole.filter(pc.less(ds_of, pa.scalar(calibrating))),
+        whole.filter(pc.equal(ds_of, pa.scalar(calibrating))),
+        whole.filter(pc.equal(ds_of, pa.scalar(judged))),
+        opened.version(),
     )
 
 
@@ -95,16 +97,35 @@ def train(settings: Settings, ds: dt.date, run_id: str, params: XgbParams | None
     return _log(settings, api, ranker, params, ds, run_id, rows, held, delta_version, measured, rival, lines, champion)
 
 
-def _log(settings: Settings, api: Any, ranker: XgbRanker, params: XgbParams, ds: dt.date, run_id: str, rows: pa.Table,
-         held: pa.Table, delta_version: int, measured: Any, rival: Any, lines: list[Line], champion: Any) -> dict[str, Any]:
+def _log(
+    settings: Settings,
+    api: Any,
+    ranker: XgbRanker,
+    params: XgbParams,
+    ds: dt.date,
+    run_id: str,
+    rows: pa.Table,
+    held: pa.Table,
+    delta_version: int,
+    measured: Any,
+    rival: Any,
+    lines: list[Line],
+    champion: Any,
+) -> dict[str, Any]:
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
     _experiment(settings, api)
     days = sorted({str(d) for d in rows["ds"].to_pylist()} | {str(d) for d in held["ds"].to_pylist()})
-    facts = {"data_until": str(ds), "first_day": days[0], "last_day": days[-1], "delta_version": delta_version,
-             "code_version": code_version(), "params_hash": digest(params)}
+    facts = {
+        "data_until": str(ds),
+        "first_day": days[0],
+        "last_day": days[-1],
+        "delta_version": delta_version,
+        "code_version": code_version(),
+        "params_hash": digest(params),
+    }
     with mlflow.start_run(run_name=f"{ROLE} {ds}") as run, tempfile.TemporaryDirectory() as work:
         folder = Path(work) / ROLE
         ranker.save(folder)
@@ -119,10 +140,15 @@ def _log(settings: Settings, api: Any, ranker: XgbRanker, params: XgbParams, ds:
         (folder / "gate.json").write_text(json.dumps(verdict, indent=1, default=str))
         mlflow.log_artifacts(str(folder), ROLE)
         signature = ModelSignature(
-            inputs=Schema([ColSpec("float", name) for name in FEATURES]), outputs=Schema([ColSpec("float")]))
+            inputs=Schema([ColSpec("float", name) for name in FEATURES]), outputs=Schema([ColSpec("float")])
+        )
         logged = mlflow.xgboost.log_model(
-            ranker.boosters["ctr"], name=ROLE, signature=signature, model_format="ubj",
-            pip_requirements=["xgboost", "mlflow", "pandas"], registered_model_name=model_name(settings),
+            ranker.boosters["ctr"],
+            name=ROLE,
+            signature=signature,
+            model_format="ubj",
+            pip_requirements=["xgboost", "mlflow", "pandas"],
+            registered_model_name=model_name(settings),
         )
         version = str(logged.registered_model_version)
         name = model_name(settings)
@@ -132,8 +158,13 @@ def _log(settings: Settings, api: Any, ranker: XgbRanker, params: XgbParams, ds:
         for key, value in {**facts, "state": "challenger" if passed else "refused"}.items():
             api.set_model_version_tag(name, version, key, str(value))
         api.set_registered_model_alias(name, "challenger", version)
-        return {"version": version, "mlflow_run": run.info.run_id, "passed": passed, "metrics": measured.flat(),
-                "lines": [asdict(line) for line in lines]}
+        return {
+            "version": version,
+            "mlflow_run": run.info.run_id,
+            "passed": passed,
+            "metrics": measured.flat(),
+            "lines": [asdict(line) for line in lines],
+        }
 
 
 def _experiment(settings: Settings, api: Any) -> None:
@@ -157,7 +188,8 @@ def _log_datasets(settings: Settings, tables: dict[str, pa.Table], delta_version
     for context, table in tables.items():
         head = table.slice(0, 50).to_pandas()
         dataset = mlflow.data.from_pandas(
-            head, source=source, name=f"training.examples:{context}", digest=f"v{delta_version}-{table.num_rows}")
+            head, source=source, name=f"training.examples:{context}", digest=f"v{delta_version}-{table.num_rows}"
+        )
         mlflow.log_input(dataset, context=context)
 
 
@@ -239,8 +271,14 @@ def pin(settings: Settings, ds: dt.date, run_id: str, reason: str | None = None)
     else:
         row = _pin_champion(settings, ds)
     made = {
-        "ds": ds, "role": ROLE, "model": row.get("model", ""), "version": row.get("version", ""),
-        "path": row.get("path", ""), "checksum": row.get("checksum", ""), "run_id": run_id, "reason": reason,
+        "ds": ds,
+        "role": ROLE,
+        "model": row.get("model", ""),
+        "version": row.get("version", ""),
+        "path": row.get("path", ""),
+        "checksum": row.get("checksum", ""),
+        "run_id": run_id,
+        "reason": reason,
         "at_ms": now_ms(),
     }
     lake.append(ops.MODEL_PIN, [made])
@@ -253,8 +291,12 @@ def _pin_champion(settings: Settings, ds: dt.date) -> dict[str, Any]:
     if champion is None or dt.date.fromisoformat(champion.tags["data_until"]) > ds:
         return {}
     path = fetch(settings, api, str(champion.version))
-    return {"model": model_name(settings), "version": str(champion.version), "path": str(path),
-            "checksum": folder_checksum(path)}
+    return {
+        "model": model_name(settings),
+        "version": str(champion.version),
+        "path": str(path),
+        "checksum": folder_checksum(path),
+    }
 
 
 def training_due(settings: Settings, ds: dt.date, every_days: int = 7) -> bool:

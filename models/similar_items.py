@@ -11,7 +11,17 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.contract import ArtifactInput, Column, DayRange, Table, TableInput, between, in_set, no_rows_where, rows_between
+from jobs.contract import (
+    ArtifactInput,
+    Column,
+    DayRange,
+    Table,
+    TableInput,
+    between,
+    in_set,
+    no_rows_where,
+    rows_between,
+)
 from models.ann import Index
 
 FOUND = "ds date, item_id bigint, similar_item_id bigint, score double"
@@ -25,7 +35,9 @@ class Params:
 
 
 CONTRACT = Table(
-    name="serving.similar_items", group="serving", owner="serving",
+    name="serving.similar_items",
+    group="serving",
+    owner="serving",
     description="Up to 20 eligible items per eligible item: neighbours by co-occurrence, then by content.",
     columns=[
         Column("release_id", "string", "Release."),
@@ -35,41 +47,67 @@ CONTRACT = Table(
         Column("score", "double", "Similarity by its source.", digits=6),
         Column("source", "string", "together (users had both) or content (texts are alike)."),
     ],
-    keys=["item_id", "rank"], replace_by="release_id", append=True, workers=True, grain="day",
+    keys=["item_id", "rank"],
+    replace_by="release_id",
+    append=True,
+    workers=True,
+    grain="day",
     inputs=[
-        TableInput("candidates.item_neighbours"), TableInput("features.item_stats"),
-        TableInput("features.item_content"), ArtifactInput("models.content_index"),
+        TableInput("candidates.item_neighbours"),
+        TableInput("features.item_stats"),
+        TableInput("features.item_content"),
+        ArtifactInput("models.content_index"),
     ],
     checks=[
-        between("rank", 1, 20), in_set("source", ("together", "content")), rows_between(1),
+        between("rank", 1, 20),
+        in_set("source", ("together", "content")),
+        rows_between(1),
         no_rows_where("item_id = similar_item_id", "an item is similar to itself"),
     ],
 )
 
 
-def build(item_neighbours: DataFrame, item_stats: DataFrame, item_content: DataFrame, content_index: Path,
-          *, days: DayRange, params: Params) -> DataFrame:
+def build(
+    item_neighbours: DataFrame,
+    item_stats: DataFrame,
+    item_content: DataFrame,
+    content_index: Path,
+    *,
+    days: DayRange,
+    params: Params,
+) -> DataFrame:
     eligible = item_stats.where("is_eligible").select("ds", "item_id")
     together = item_neighbours.select(
-        "ds", "item_id", F.col("neighbour_id").alias("similar_item_id"), F.col("similarity").alias("score"),
+        "ds",
+        "item_id",
+        F.col("neighbour_id").alias("similar_item_id"),
+        F.col("similarity").alias("score"),
         F.lit("together").alias("source"),
     )
-    alike = item_content.select("ds", "item_id", "vector").mapInArrow(
-        searcher(content_index, 2 * params.length), FOUND).withColumn("source", F.lit("content"))
+    alike = (
+        item_content.select("ds", "item_id", "vector")
+        .mapInArrow(searcher(content_index, 2 * params.length), FOUND)
+        .withColumn("source", F.lit("content"))
+    )
     order = [F.col("source").desc(), F.round("score", 6).desc(), F.col("similar_item_id")]
     once = Window.partitionBy("ds", "item_id", "similar_item_id").orderBy(*order)
     best = Window.partitionBy("ds", "item_id").orderBy(*order)
     shown = eligible.withColumnRenamed("item_id", "similar_item_id")
     return (
-        together.unionByName(alike).where("item_id <> similar_item_id")
-        .join(eligible, ["ds", "item_id"], "left_semi").join(shown, ["ds", "similar_item_id"], "left_semi")
-        .withColumn("_nth", F.row_number().over(once)).where("_nth = 1")
-        .withColumn("rank", F.row_number().over(best)).where(F.col("rank") <= params.length)
+        together.unionByName(alike)
+        .where("item_id <> similar_item_id")
+        .join(eligible, ["ds", "item_id"], "left_semi")
+        .join(shown, ["ds", "similar_item_id"], "left_semi")
+        .withColumn("_nth", F.row_number().over(once))
+        .where("_nth = 1")
+        .withColumn("rank", F.row_number().over(best))
+        .where(F.col("rank") <= params.length)
     )
 
 
 def searcher(index_path: Path, k: int):
     """A function for ``mapInArrow``: content vectors in, nearest items by content out."""
+
     def search(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         index = Index.load(index_path)
         for batch in batches:
@@ -79,9 +117,14 @@ def searcher(index_path: Path, k: int):
             found, scores = index.search(vectors, k + 1)
             rows, columns = np.nonzero(np.isfinite(scores))
             at = pa.array(rows)
-            yield pa.RecordBatch.from_arrays([
-                batch.column("ds").take(at), batch.column("item_id").take(at), pa.array(found[rows, columns]),
-                pa.array(np.round(scores[rows, columns].astype(np.float64), 5)),
-            ], names=["ds", "item_id", "similar_item_id", "score"])
+            yield pa.RecordBatch.from_arrays(
+                [
+                    batch.column("ds").take(at),
+                    batch.column("item_id").take(at),
+                    pa.array(found[rows, columns]),
+                    pa.array(np.round(scores[rows, columns].astype(np.float64), 5)),
+                ],
+                names=["ds", "item_id", "similar_item_id", "score"],
+            )
 
     return search

@@ -41,9 +41,7 @@ class Page:
         return cls(suite, path.as_posix(), len(rows), broken.count("fail"), broken.count("warn"), round(seconds, 3))
 
 
-def publish_docs(
-    library: Library, site: Path, gate: str, ds: dt.date, run_id: str, pages: Sequence[Page]
-) -> Path:
+def publish_docs(library: Library, site: Path, gate: str, ds: dt.date, run_id: str, pages: Sequence[Page]) -> Path:
     """Draw this gate's pages, forget the oldest gates, and renew the index.
 
     Returns
@@ -57,14 +55,23 @@ def publish_docs(
     as a failure; this one reads a few lines a gate and shows the verdict that counted.
     """
     site.mkdir(parents=True, exist_ok=True)
-    library.context.add_data_docs_site("site", {
-        "class_name": "SiteBuilder", "show_how_to_buttons": False,
-        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site)},
-    })
+    library.context.add_data_docs_site(
+        "site",
+        {
+            "class_name": "SiteBuilder",
+            "show_how_to_buttons": False,
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(site)},
+        },
+    )
     library.context.build_data_docs(site_names=["site"], build_index=False)
-    record = {"gate": gate, "ds": str(ds), "run_id": run_id, "at_ms": time.time_ns() // 1_000_000,
-              "pages": [asdict(page) for page in pages]}
+    record = {
+        "gate": gate,
+        "ds": str(ds),
+        "run_id": run_id,
+        "at_ms": time.time_ns() // 1_000_000,
+        "pages": [asdict(page) for page in pages],
+    }
     runs = site / "gates"
     runs.mkdir(exist_ok=True)
     replace_text(runs / f"{record['at_ms']}-{gate}.json", json.dumps(record))

@@ -54,13 +54,18 @@ class Params:
 
 
 CONTRACT = Table(
-    name="audit.diversity", group="audit", owner="quality",
+    name="audit.diversity",
+    group="audit",
+    owner="quality",
     description="Spread of the day's lists over eligible items and categories, by surface. The long tail is what "
     "lies outside the most shown 20 % of the eligible items in 28 days (most taken, where showings are not known).",
     columns=[
         Column("subject", "string", "The surface whose lists are judged."),
-        Column("metric", "string", "category_coverage, item_coverage, gini, long_tail_share, "
-               "intra_list_categories or novelty (bits)."),
+        Column(
+            "metric",
+            "string",
+            "category_coverage, item_coverage, gini, long_tail_share, intra_list_categories or novelty (bits).",
+        ),
         Column("value", "double", "The figure.", digits=6),
         Column("lo", "double", "Lower end of the 95 % interval.", digits=6),
         Column("hi", "double", "Upper end of the 95 % interval.", digits=6),
@@ -88,18 +93,23 @@ def catalogue(items: DataFrame, item_daily: DataFrame, days: DayRange, params: P
         ``item_id, category, in_tail, popularity``: popularity is the share of past showings (takings,
         where no item has showings), each count raised by one so that an unseen item has a finite novelty.
     """
-    past = item_daily.where(between_days(days_before(days.last, HISTORY - 1), days.last)).groupBy("item_id").agg(
-        F.sum("impressions").alias("impressions"), F.sum("targets").alias("targets")
+    past = (
+        item_daily.where(between_days(days_before(days.last, HISTORY - 1), days.last))
+        .groupBy("item_id")
+        .agg(F.sum("impressions").alias("impressions"), F.sum("targets").alias("targets"))
     )
     everything = Window.partitionBy("ds")
     known = F.when(F.sum("impressions").over(everything) > 0, F.col("impressions")).otherwise(F.col("targets"))
     place = F.row_number().over(everything.orderBy(F.desc("known"), "item_id"))
     return (
-        eligible(items, days.last).join(past, "item_id", "left").fillna(0, ["impressions", "targets"])
+        eligible(items, days.last)
+        .join(past, "item_id", "left")
+        .fillna(0, ["impressions", "targets"])
         .withColumn("ds", F.lit(days.last))
         .withColumn("known", known)
         .select(
-            "item_id", "category",
+            "item_id",
+            "category",
             (place > F.ceil(F.count("*").over(everything) * F.lit(params.head_share))).alias("in_tail"),
             ((F.col("known") + 1) / F.sum(F.col("known") + 1).over(everything)).alias("popularity"),
         )
@@ -115,8 +125,10 @@ def build(
     known = catalogue(items, item_daily, days, params)
     exposures = exposure_by_group(shown, "subject").join(known, "item_id")
     totals = known.groupBy("category").agg(F.count("*").alias("items"))
-    categories = shown.join(known.select("item_id", "category"), "item_id").groupBy("subject", "user_id").agg(
-        F.count_distinct("category").alias("categories")
+    categories = (
+        shown.join(known.select("item_id", "category"), "item_id")
+        .groupBy("subject", "user_id")
+        .agg(F.count_distinct("category").alias("categories"))
     )
     lists = categories.groupBy("subject", "categories").agg(F.count("*").alias("lists"))
     # one query, because each of the three needs the lists or the catalogue
@@ -146,8 +158,13 @@ def figures(table: pa.Table, subject: str, params: Params) -> Iterator[dict[str,
     yield figure("category_coverage", (share, *wilson(seen, len(totals))), len(totals))
     yield figure("item_coverage", with_jackknife(coverage, matrix), n_items)
     yield figure("gini", with_jackknife(gini, matrix), n_items, params.gini_limit, lambda v: v <= params.gini_limit)
-    yield figure("long_tail_share", with_jackknife(lambda e: long_tail_share(e, in_tail), exposed), n_lists,
-                 params.long_tail_target, lambda v: v >= params.long_tail_target)
+    yield figure(
+        "long_tail_share",
+        with_jackknife(lambda e: long_tail_share(e, in_tail), exposed),
+        n_lists,
+        params.long_tail_target,
+        lambda v: v >= params.long_tail_target,
+    )
     distinct, counts = lists["categories"].to_numpy(), lists["lists"].to_numpy()
     mean = float(distinct @ counts / n_lists) if n_lists else math.nan
     yield figure("intra_list_categories", (mean, *bootstrap(distinct, counts)), n_lists)
@@ -155,11 +172,13 @@ def figures(table: pa.Table, subject: str, params: Params) -> Iterator[dict[str,
 
 
 def figure(
-    metric: str, of: tuple[float, float, float], n: int, threshold: float | None = None,
+    metric: str,
+    of: tuple[float, float, float],
+    n: int,
+    threshold: float | None = None,
     fine: Callable[[float], bool] | None = None,
 ) -> dict[str, Any]:
     """A row; a figure that cannot be said is null and has no verdict."""
     value, low, high = (None if math.isnan(x) else x for x in of)
     verdict = None if value is None or fine is None else ("ok" if fine(value) else "warn")
-    return {"metric": metric, "value": value, "lo": low, "hi": high, "n": n,
-            "threshold": threshold, "verdict": verdict}
+    return {"metric": metric, "value": value, "lo": low, "hi": high, "n": n, "threshold": threshold, "verdict": verdict}

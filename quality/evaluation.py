@@ -73,7 +73,9 @@ class Params:
 
 
 CONTRACT = Table(
-    name="audit.evaluation", group="audit", owner="quality",
+    name="audit.evaluation",
+    group="audit",
+    owner="quality",
     description="The lists of list_ds against what their users took in the horizon's days after it, which end on "
     "ds: full ranking, split by time, beside candidates and two baselines for the same users and eligible items.",
     columns=[
@@ -122,9 +124,11 @@ def own_history(
     DataFrame
         ``user_id, own array<bigint>``.
     """
-    acted = given.user_item_daily.where(
-        between_days(days_before(list_ds, HISTORY - 1), list_ds) & (F.col("strength") > 0)
-    ).join(users, "user_id", "left_semi").join(allowed, "item_id", "left_semi")
+    acted = (
+        given.user_item_daily.where(between_days(days_before(list_ds, HISTORY - 1), list_ds) & (F.col("strength") > 0))
+        .join(users, "user_id", "left_semi")
+        .join(allowed, "item_id", "left_semi")
+    )
     age = F.date_diff(F.lit(list_ds), F.col("ds"))
     # rounded, because sums of floats depend on the order of the partitions and ties must not
     weight = F.round(F.sum(F.col("strength") * F.pow(F.lit(0.5), age / F.lit(half_life))), 6)
@@ -161,12 +165,15 @@ def baselines(given: Inputs, users: DataFrame, list_ds: dt.date, params: Params,
     own = F.array_except(F.coalesce("own", none), barred)
     both = F.array(
         F.struct(F.lit(POPULARITY).alias("subject"), F.slice(most, 1, width).alias("items")),
-        F.struct(F.lit(OWN_HISTORY).alias("subject"),
-                 F.slice(F.array_distinct(F.concat(own, most)), 1, width).alias("items")),
+        F.struct(
+            F.lit(OWN_HISTORY).alias("subject"), F.slice(F.array_distinct(F.concat(own, most)), 1, width).alias("items")
+        ),
     )
-    return per_user.select("user_id", F.inline(both)).select(
-        "subject", "user_id", F.posexplode("items").alias("at", "item_id")
-    ).select("subject", "user_id", (F.col("at") + 1).alias("rank"), "item_id")
+    return (
+        per_user.select("user_id", F.inline(both))
+        .select("subject", "user_id", F.posexplode("items").alias("at", "item_id"))
+        .select("subject", "user_id", (F.col("at") + 1).alias("rank"), "item_id")
+    )
 
 
 def wanted_of(given: Inputs, list_ds: dt.date, horizon: int, params: Params) -> DataFrame:
@@ -222,8 +229,15 @@ def counted(given: Inputs, list_ds: dt.date, horizon: int, params: Params, marke
 
 
 def build(
-    recommendations: DataFrame, recall: DataFrame, fused: DataFrame, user_item_daily: DataFrame, items: DataFrame,
-    *, days: DayRange, params: Params, market: Market,
+    recommendations: DataFrame,
+    recall: DataFrame,
+    fused: DataFrame,
+    user_item_daily: DataFrame,
+    items: DataFrame,
+    *,
+    days: DayRange,
+    params: Params,
+    market: Market,
 ) -> DataFrame:
     ds = days.last
     given = Inputs(recommendations, recall, fused, user_item_daily, items)
@@ -285,5 +299,16 @@ def row(
 ) -> dict[str, Any]:
     metric, _, k = name.partition("@")
     value, low, high = figure
-    return {"ds": ds, "list_ds": list_ds, "horizon_days": horizon, "subject": subject, "metric": metric,
-            "k": int(k), "group": "all", "value": value, "lo": low, "hi": high, "n": n}
+    return {
+        "ds": ds,
+        "list_ds": list_ds,
+        "horizon_days": horizon,
+        "subject": subject,
+        "metric": metric,
+        "k": int(k),
+        "group": "all",
+        "value": value,
+        "lo": low,
+        "hi": high,
+        "n": n,
+    }

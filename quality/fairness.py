@@ -54,7 +54,9 @@ class Params:
 
 
 CONTRACT = Table(
-    name="audit.fairness", group="audit", owner="quality",
+    name="audit.fairness",
+    group="audit",
+    owner="quality",
     description="Service of groups of people: whether they get a list and a personalised one (coverage), and how "
     "good it was (NDCG). Difference is the greatest less the least, ratio the least over the greatest, over groups "
     "of 200 users or more; smaller groups are too small to say anything about.",
@@ -94,15 +96,17 @@ def people(users: DataFrame, days: DayRange, params: Params, market: Market) -> 
         ``user_id, attribute, group``; a person whose value is not known is in the group ``unknown``.
     """
     joined = F.from_utc_timestamp(F.timestamp_millis("registered_at_ms"), market.timezone).cast("date")
-    tenure = F.when(joined.isNotNull(), F.when(
-        F.date_diff(F.lit(days.last), joined) < params.new_days, F.lit("new")).otherwise(F.lit("old")))
+    tenure = F.when(
+        joined.isNotNull(),
+        F.when(F.date_diff(F.lit(days.last), joined) < params.new_days, F.lit("new")).otherwise(F.lit("old")),
+    )
     values = {name: F.col(name).cast("string") for name in market.groups} | {TENURE: tenure}
     pairs = [
         F.struct(F.lit(name).alias("attribute"), F.coalesce(value, F.lit(UNKNOWN)).alias("group"))
         for name, value in values.items()
     ]
-    return users.where(on(days.last)).select("user_id", F.explode(F.array(*pairs)).alias("of")).select(
-        "user_id", "of.*"
+    return (
+        users.where(on(days.last)).select("user_id", F.explode(F.array(*pairs)).alias("of")).select("user_id", "of.*")
     )
 
 
@@ -117,9 +121,7 @@ def service(recommendations: DataFrame, user_daily: DataFrame, days: DayRange, p
         ``user_id, served int, covered int``.
     """
     active = user_daily.where(between_days(days_before(days.last, ACTIVE - 1), days.last)).select("user_id").distinct()
-    top = recommendations.where(
-        on(days.last) & (F.col("surface") == params.surface) & (F.col("rank") <= params.cut)
-    )
+    top = recommendations.where(on(days.last) & (F.col("surface") == params.surface) & (F.col("rank") <= params.cut))
     own = F.count_if(~F.coalesce(F.col("channel").isin(*params.popular_channels), F.lit(True)))
     got = top.groupBy("user_id").agg(
         F.lit(1).alias("served"), (own >= params.personalised_items).cast("int").alias("covered")
@@ -143,21 +145,34 @@ def outcomes(
     ).select("user_id", "rank", "item_id")
     wanted = positives(user_item_daily, list_ds, horizon, served.where("rank = 1").select("user_id"))
     hits = hits_of_users(served, wanted).select("user_id", "hits")
-    return wanted.select("user_id", "relevant").distinct().join(hits, "user_id", "left").select(
-        "user_id", F.lit(horizon).alias("horizon_days"),
-        F.coalesce("hits", F.array().cast("array<int>")).alias("hits"), "relevant",
+    return (
+        wanted.select("user_id", "relevant")
+        .distinct()
+        .join(hits, "user_id", "left")
+        .select(
+            "user_id",
+            F.lit(horizon).alias("horizon_days"),
+            F.coalesce("hits", F.array().cast("array<int>")).alias("hits"),
+            "relevant",
+        )
     )
 
 
 def build(
-    recommendations: DataFrame, users: DataFrame, user_daily: DataFrame, user_item_daily: DataFrame,
-    *, days: DayRange, params: Params, market: Market,
+    recommendations: DataFrame,
+    users: DataFrame,
+    user_daily: DataFrame,
+    user_item_daily: DataFrame,
+    *,
+    days: DayRange,
+    params: Params,
+    market: Market,
 ) -> DataFrame:
     groups = people(users, days, params, market)
     served = service(recommendations, user_daily, days, params).join(groups, "user_id")
-    judged = reduce(DataFrame.unionByName, [
-        outcomes(recommendations, user_item_daily, days, h, params) for h in params.horizons
-    ]).join(groups, "user_id")
+    judged = reduce(
+        DataFrame.unionByName, [outcomes(recommendations, user_item_daily, days, h, params) for h in params.horizons]
+    ).join(groups, "user_id")
     counts = served.groupBy("attribute", "group").agg(
         F.count("*").alias("users"), F.sum("served").alias("served"), F.sum("covered").alias("covered")
     )
@@ -190,8 +205,10 @@ def figures(found: list[dict[str, Any]], days: DayRange, params: Params) -> Iter
         counts = [r for r in of if r["horizon_days"] is None]
         if any(r["served"] for r in counts):
             for metric, column in (("coverage", "covered"), ("served", "served")):
-                shares = [Figure(r["group"], r[column] / r["users"], *wilson(r[column], r["users"]), r["users"])
-                          for r in counts]
+                shares = [
+                    Figure(r["group"], r[column] / r["users"], *wilson(r[column], r["users"]), r["users"])
+                    for r in counts
+                ]
                 limit = params.coverage_limit if metric == "coverage" else None
                 yield from compared(attribute, metric, 0, shares, days, params, limit)
         for horizon in params.horizons:
@@ -212,15 +229,26 @@ def quality_of_groups(patterns: list[dict[str, Any]], params: Params) -> Iterato
 
 
 def compared(
-    attribute: str, metric: str, horizon: int, groups: Sequence[Figure], days: DayRange, params: Params,
+    attribute: str,
+    metric: str,
+    horizon: int,
+    groups: Sequence[Figure],
+    days: DayRange,
+    params: Params,
     limit: float | None,
 ) -> Iterator[dict[str, Any]]:
     """A row per group, then difference and ratio between the best and the worst that are large enough.
 
     People whose group is not known are reported, and compared with nobody.
     """
-    shared = {"ds": days.last, "attribute": attribute, "metric": metric, "k": params.cut, "horizon_days": horizon,
-              "list_ds": days_before(days.last, horizon)}
+    shared = {
+        "ds": days.last,
+        "attribute": attribute,
+        "metric": metric,
+        "k": params.cut,
+        "horizon_days": horizon,
+        "list_ds": days_before(days.last, horizon),
+    }
     for g in groups:
         verdict = TOO_SMALL if g.n < params.min_group else None
         yield shared | {"group": g.group, "kind": "group", "verdict": verdict, "n": g.n} | numbers(g.estimate)

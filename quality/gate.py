@@ -39,7 +39,9 @@ REPEATS = "rows_of_this_key"
 """Column of the judged frame: how many rows have the row's key."""
 
 LOG = Table(
-    name="audit.data_quality", group="audit", owner="quality",
+    name="audit.data_quality",
+    group="audit",
+    owner="quality",
     description="Every check of every gate: what was expected of a staged table, and what was found.",
     columns=[
         Column("run_id", "string", "The run whose staged rows were judged."),
@@ -47,8 +49,9 @@ LOG = Table(
         Column("table", "string", "The judged table."),
         Column("check", "string", "The rule with its bounds."),
         Column("column", "string", "The judged column, where the rule is about one."),
-        Column("verdict_if_failed", "string", "fail stops the publish, warn is reported; what could not be "
-               "judged is fail."),
+        Column(
+            "verdict_if_failed", "string", "fail stops the publish, warn is reported; what could not be judged is fail."
+        ),
         Column("success", "boolean", "Whether it held."),
         Column("observed", "string", "What was found, in words."),
         Column("unexpected", "bigint", "Rows that break the rule.", unit="rows"),
@@ -108,7 +111,8 @@ def run_gate(runner: Runner, staged: Sequence[Staged], group: str, ds: dt.date) 
     at_ms = time.time_ns() // 1_000_000
     rows = [
         {"ds": each.days.last, "run_id": runner.run_id, "gate": group, "table": each.name, **row, "at_ms": at_ms}
-        for each in tables for row in each.rows
+        for each in tables
+        for row in each.rows
     ]
     runner.lake.append(LOG, rows)
     site = runner.settings.home / "data_docs" / runner.settings.market.name
@@ -183,11 +187,14 @@ class Library:
             from great_expectations.core.run_identifier import RunIdentifier
             from great_expectations.data_context.types import base
         self.gx, self.expectations = gx, expectations
-        self.context = gx.get_context(project_config=base.DataContextConfig(
-            # a site of its own would be a folder left behind in /tmp by every gate
-            store_backend_defaults=base.InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
-            progress_bars=base.ProgressBarsConfig(globally=False), analytics_enabled=False,
-        ))
+        self.context = gx.get_context(
+            project_config=base.DataContextConfig(
+                # a site of its own would be a folder left behind in /tmp by every gate
+                store_backend_defaults=base.InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+                progress_bars=base.ProgressBarsConfig(globally=False),
+                analytics_enabled=False,
+            )
+        )
         self.run = RunIdentifier(run_name=dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%fZ"))
 
     def expectation(self, at: int, check: Check) -> Any:
@@ -199,8 +206,11 @@ class Library:
             The kind of check is not known.
         """
         known, args = self.expectations, check.args
-        named = {"meta": {"check": at}, "severity": "critical" if check.verdict == FAIL else "warning",
-                 "description": args.get("why")}
+        named = {
+            "meta": {"check": at},
+            "severity": "critical" if check.verdict == FAIL else "warning",
+            "description": args.get("why"),
+        }
         if check.kind == "not_null":
             return known.ExpectColumnValuesToNotBeNull(column=check.column, mostly=args["mostly"], **named)
         if check.kind == "between":
@@ -284,11 +294,23 @@ def holds(check: Check) -> Any:
 
 
 def row_of(
-    name: str, column: str | None, verdict_if_failed: str, success: bool, observed: str,
-    unexpected: int | None = None, rows: int | None = None,
+    name: str,
+    column: str | None,
+    verdict_if_failed: str,
+    success: bool,
+    observed: str,
+    unexpected: int | None = None,
+    rows: int | None = None,
 ) -> dict[str, Any]:
-    return {"check": name, "column": column, "verdict_if_failed": verdict_if_failed, "success": success,
-            "observed": observed, "unexpected": unexpected, "rows": rows}
+    return {
+        "check": name,
+        "column": column,
+        "verdict_if_failed": verdict_if_failed,
+        "success": success,
+        "observed": observed,
+        "unexpected": unexpected,
+        "rows": rows,
+    }
 
 
 def unjudged(check: Check, why: str) -> dict[str, Any]:

@@ -51,10 +51,12 @@ def bootstrap(
         return float("nan"), float("nan")
     generator = np.random.default_rng(seed)
     step = max(1, 2_000_000 // distinct.size)
-    means = np.concatenate([
-        generator.multinomial(n, counts / n, size=min(step, samples - done)) @ distinct / n
-        for done in range(0, samples, step)
-    ])
+    means = np.concatenate(
+        [
+            generator.multinomial(n, counts / n, size=min(step, samples - done)) @ distinct / n
+            for done in range(0, samples, step)
+        ]
+    )
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

@@ -220,8 +220,9 @@ class _Run:
         count = (last - first).days + 1
         if count > MOST_DAYS and not (self.mapping.first and self.mapping.last):
             raise self.mapping.error(
-                "days", f"the rows are of {first} to {last}, {count} days: give days: {{first: ..., last: ...}}, "
-                f"or mend the dates that are wrong."
+                "days",
+                f"the rows are of {first} to {last}, {count} days: give days: {{first: ..., last: ...}}, "
+                f"or mend the dates that are wrong.",
             )
         return first, last
 
@@ -247,8 +248,14 @@ class _Run:
             by_reason[WHERE] = filtered
         rejected = {reason: n for reason, n in by_reason.items() if reason not in LEFT_OUT}
         return FeedResult(
-            feed.name, before, values["written"], {r: n for r, n in by_reason.items() if r in LEFT_OUT}, rejected,
-            self._examples(rows) if rejected else {}, values["low"], values["high"],
+            feed.name,
+            before,
+            values["written"],
+            {r: n for r, n in by_reason.items() if r in LEFT_OUT},
+            rejected,
+            self._examples(rows) if rejected else {},
+            values["low"],
+            values["high"],
         )
 
     def _examples(self, rows: DataFrame) -> dict[str, str]:
@@ -260,8 +267,9 @@ class _Run:
         for result in results:
             if result.rejected and not result.written:
                 raise self.mapping.error(
-                    f"feeds.{result.name}", f"every row is rejected: {dict(result.rejected)}; such as "
-                    f"{next(iter(result.examples.values()), '')}."
+                    f"feeds.{result.name}",
+                    f"every row is rejected: {dict(result.rejected)}; such as "
+                    f"{next(iter(result.examples.values()), '')}.",
                 )
 
     def _record(self, result: ImportResult) -> None:

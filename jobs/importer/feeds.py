@@ -79,9 +79,11 @@ def build_feed(mapping: DataMapping, mapped: FeedMapping, base: DataFrame) -> Fe
     checks[NO_DAY] = day.isNull()
     frame = raw.select(
         *(_value(field, mapped).alias(field.name) for field in fields),
-        day.alias("_day"), _moment(mapped).alias("_moment"),
+        day.alias("_day"),
+        _moment(mapped).alias("_moment"),
         F.coalesce(*(F.when(bad, reason) for reason, bad in checks.items())).alias("_reason"),
-        file.alias("_file"), F.to_json(F.struct(*map(quoted, content))).alias("_row"),
+        file.alias("_file"),
+        F.to_json(F.struct(*map(quoted, content))).alias("_row"),
     )
     return FeedFrame(mapped, frame, (*checks, repeated(mapped)), before, raw, base)
 

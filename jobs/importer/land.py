@@ -28,8 +28,12 @@ _TASKS = 16
 # The staging folder is thrown away when a write fails: no second round of renames is needed to commit it.
 _WRITER = {"compression": "zstd", "mapreduce.fileoutputcommitter.algorithm.version": "2"}
 _ARROW = {
-    "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "double": pa.float64(),
-    "boolean": pa.bool_(), "timestamp": pa.timestamp("us", tz="UTC"),
+    "string": pa.string(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
 }
 
 
@@ -59,7 +63,10 @@ def stage(feed: FeedFrame, rows: DataFrame, folder: Path, count: int) -> None:
         .select(*names, F.date_format("_day", "yyyy-MM-dd").alias("ds"))
         .repartition(min(count, _TASKS), "ds")
         .sortWithinPartitions(*order)
-        .write.partitionBy("ds").mode("overwrite").options(**_WRITER).parquet(str(folder))
+        .write.partitionBy("ds")
+        .mode("overwrite")
+        .options(**_WRITER)
+        .parquet(str(folder))
     )
 
 

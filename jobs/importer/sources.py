@@ -45,10 +45,12 @@ class SourceFrame:
         good = self.frame.where("_reason is null").drop("_reason", "_corrupt")
         types = self.source.types
         columns = (F.col(quoted(name)) for name in good.columns)
-        return good.select(*(
-            column.cast(types[name]).alias(name) if name in types else column
-            for name, column in zip(good.columns, columns, strict=True)
-        ))
+        return good.select(
+            *(
+                column.cast(types[name]).alias(name) if name in types else column
+                for name, column in zip(good.columns, columns, strict=True)
+            )
+        )
 
     def result(self, mapping: DataMapping) -> SourceResult:
         """Count the rows by reason; this reads the files."""
@@ -67,8 +69,10 @@ class SourceFrame:
         lines = self._lines({(r["_file"], r["_corrupt"]) for r in rows if r["_corrupt"] is not None})
         return [
             {
-                "reason": r["_reason"], "file": r["_file"],
-                "line": lines.get((r["_file"], r["_corrupt"])), "row": r["_corrupt"] or json.loads(r["_row"]),
+                "reason": r["_reason"],
+                "file": r["_file"],
+                "line": lines.get((r["_file"], r["_corrupt"])),
+                "row": r["_corrupt"] or json.loads(r["_row"]),
             }
             for r in rows
         ]
@@ -83,9 +87,7 @@ class SourceFrame:
         return found
 
 
-def read_sources(
-    spark: SparkSession, mapping: DataMapping, files: Mapping[str, SourceFiles]
-) -> dict[str, SourceFrame]:
+def read_sources(spark: SparkSession, mapping: DataMapping, files: Mapping[str, SourceFiles]) -> dict[str, SourceFrame]:
     """Open every source. Its clean rows become a temporary view of its name, for the mapping's views."""
     frames = {name: _read(spark, mapping, source, files[name]) for name, source in mapping.sources.items()}
     for name, frame in frames.items():
@@ -139,15 +141,25 @@ def _escape(path: Path) -> str:
 def _csv(spark: SparkSession, source: Source, files: SourceFiles, paths: list[str]) -> DataFrame:
     schema = StructType([StructField(n, StringType()) for n in (*files.columns, "_corrupt")])
     return spark.read.csv(
-        paths, schema=schema, sep=source.separator, header=source.header, nullValue=source.null,
-        encoding=source.encoding, quote=source.quote, escape=source.escape, multiLine=source.multiline,
-        mode="PERMISSIVE", columnNameOfCorruptRecord="_corrupt",
+        paths,
+        schema=schema,
+        sep=source.separator,
+        header=source.header,
+        nullValue=source.null,
+        encoding=source.encoding,
+        quote=source.quote,
+        escape=source.escape,
+        multiLine=source.multiline,
+        mode="PERMISSIVE",
+        columnNameOfCorruptRecord="_corrupt",
     )
 
 
 def _jsonl(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
     options: dict[str, Any] = {
-        "primitivesAsString": True, "columnNameOfCorruptRecord": "_corrupt", "encoding": source.encoding,
+        "primitivesAsString": True,
+        "columnNameOfCorruptRecord": "_corrupt",
+        "encoding": source.encoding,
         "lineSep": "\n",
     }
     found = spark.read.json(paths, **options).schema

@@ -48,6 +48,7 @@ def select(
     ImportMappingError
         An expression is wrong; the message names its column, and the frame's columns where it uses another.
     """
+
     def added(chosen: Mapping[str, str]) -> DataFrame:
         result = frame.select("*", *(F.expr(text).alias(prefix + column) for column, text in chosen.items()))
         result.schema  # noqa: B018 - asks the server to analyse it

@@ -66,24 +66,27 @@ def impressions(day: BlockDay) -> pa.Table:
     region, device = day.people.region[day.shown.person], day.people.device[day.shown.person]
     located = (rng.random(len(day.requests)) < 0.3)[request]
     spot = np.where(located[:, None], _CENTRES[region] + rng.normal(0, 0.15, (len(day.requests), 2))[request], np.nan)
-    return columns.table("impressions", {
-        "impression_id": key_of(day, "i", np.arange(n)),
-        "request_id": key_of(day, "r", request),
-        "user_id": columns.user_ids(day.people.index[day.shown.person]),
-        "item_id": columns.item_ids(slates.item),
-        "at": columns.instants(day.shown.at),
-        "surface": columns.named(SURFACES, day.requests.surface[request]),
-        "position": slates.position,
-        "slot_type": columns.named(SLOT_TYPES, slates.slot),
-        "terminal": columns.named(TERMINALS, day.requests.terminal[request]),
-        "policy": pa.array([day.sheet.policy]).take(pa.array(np.zeros(n, dtype=np.int32))),
-        "propensity": slates.propensity,
-        "load_ms": np.exp(rng.normal(5.6, 0.5, n) + 0.4 * (device == 2)).astype(np.int64),
-        "place": columns.named(PLACES, place),
-        "latitude": columns.real(spot[:, 0], 5),
-        "longitude": columns.real(spot[:, 1], 5),
-        "swipe_speed": columns.real(np.exp(rng.normal(-0.4, 0.5, n) + 0.5 * (place == TRANSIT)), 3),
-    })
+    return columns.table(
+        "impressions",
+        {
+            "impression_id": key_of(day, "i", np.arange(n)),
+            "request_id": key_of(day, "r", request),
+            "user_id": columns.user_ids(day.people.index[day.shown.person]),
+            "item_id": columns.item_ids(slates.item),
+            "at": columns.instants(day.shown.at),
+            "surface": columns.named(SURFACES, day.requests.surface[request]),
+            "position": slates.position,
+            "slot_type": columns.named(SLOT_TYPES, slates.slot),
+            "terminal": columns.named(TERMINALS, day.requests.terminal[request]),
+            "policy": pa.array([day.sheet.policy]).take(pa.array(np.zeros(n, dtype=np.int32))),
+            "propensity": slates.propensity,
+            "load_ms": np.exp(rng.normal(5.6, 0.5, n) + 0.4 * (device == 2)).astype(np.int64),
+            "place": columns.named(PLACES, place),
+            "latitude": columns.real(spot[:, 0], 5),
+            "longitude": columns.real(spot[:, 1], 5),
+            "swipe_speed": columns.real(np.exp(rng.normal(-0.4, 0.5, n) + 0.5 * (place == TRANSIT)), 3),
+        },
+    )
 
 
 def make_sales(day: BlockDay) -> Sales:
@@ -118,7 +121,9 @@ def orders(day: BlockDay, sales: Sales) -> tuple[pa.Table, pa.Table, np.ndarray]
         "item_id": columns.item_ids(shown.slates.item[rows]),
         "at": columns.instants(sales.at),
         "kind": pa.array(["sale"] * len(rows), pa.string()),
-        "quantity": sales.quantity, "amount_minor": sales.amount, "discount_minor": sales.discount,
+        "quantity": sales.quantity,
+        "amount_minor": sales.amount,
+        "discount_minor": sales.discount,
         "source_system": columns.named(("payment", "order"), (basket % 10 == 0).astype(int)),
     }
     back = np.flatnonzero(sales.refunded)
@@ -126,7 +131,8 @@ def orders(day: BlockDay, sales: Sales) -> tuple[pa.Table, pa.Table, np.ndarray]
     changed = {name: refunds.column(name) for name in refunds.column_names} | {
         "order_line_id": key_of(day, "b", back),
         "at": columns.instants(sales.at[back] + sales.refunded[back] * DAY_MS),
-        "kind": pa.array(["refund"] * len(back), pa.string()), "discount_minor": np.zeros(len(back), dtype=np.int64),
+        "kind": pa.array(["refund"] * len(back), pa.string()),
+        "discount_minor": np.zeros(len(back), dtype=np.int64),
     }
     return columns.table("orders", values), columns.table("orders", changed), sales.refunded[back]
 
@@ -151,9 +157,14 @@ def _after_click(day: BlockDay, rng: np.random.Generator) -> list[Piece]:
     read = clicked + dwell
     buyable = np.isin(items.content[item], (0, 3))
     chances = {
-        "like": 0.16 * liking**2, "favourite": 0.10 * liking**2, "add_to_cart": 0.16 * liking * buyable,
-        "share": 0.04 * liking**2, "comment": 0.03 + 0 * liking, "dislike": 0.08 * (1 - liking) ** 2,
-        "not_interested": 0.06 * (1 - liking) ** 2, "block_author": 0.012 * (1 - liking) ** 3,
+        "like": 0.16 * liking**2,
+        "favourite": 0.10 * liking**2,
+        "add_to_cart": 0.16 * liking * buyable,
+        "share": 0.04 * liking**2,
+        "comment": 0.03 + 0 * liking,
+        "dislike": 0.08 * (1 - liking) ** 2,
+        "not_interested": 0.06 * (1 - liking) ** 2,
+        "block_author": 0.012 * (1 - liking) ** 3,
     }
     pieces = [Piece("click", row, clicked), Piece("view", row, read, dwell_ms=dwell, play_ratio=part)]
     for action, chance in chances.items():
@@ -177,9 +188,14 @@ def _without_click(day: BlockDay, rng: np.random.Generator) -> list[Piece]:
         Piece("not_interested", np.flatnonzero(weary), shown.at[weary] + wait[weary]),
         Piece("already_purchased", np.flatnonzero(again), shown.at[again] + wait[again]),
         Piece("login", np.full(len(first), -1), requests.at[first] - 1_500, person=requests.person[first]),
-        Piece("search", np.full(len(found), -1), requests.at[shown.slates.request[found]] - 200,
-              person=shown.person[found], request=shown.slates.request[found],
-              topic=day.sheet.world.items.topic[shown.slates.item[found]]),
+        Piece(
+            "search",
+            np.full(len(found), -1),
+            requests.at[shown.slates.request[found]] - 200,
+            person=shown.person[found],
+            request=shown.slates.request[found],
+            topic=day.sheet.world.items.topic[shown.slates.item[found]],
+        ),
     ]
 
 
@@ -220,21 +236,25 @@ def events(day: BlockDay, sales: Sales) -> pa.Table:
 
     topic = _gather(pieces, "topic", -1)[order]
     rated, part = _gather(pieces, "rating", np.nan)[order], _gather(pieces, "play_ratio", np.nan)[order]
-    return columns.table("events", {
-        "event_id": key_of(day, "e", np.arange(len(row))),
-        "user_id": columns.user_ids(day.people.index[person]),
-        "item_id": columns.item_ids(item),
-        "at": columns.instants(at[order]),
-        "action": columns.named(actions, action),
-        "impression_id": key_of(day, "i", row),
-        "request_id": key_of(day, "r", request),
-        "surface": columns.named(SURFACES, of_request(day.requests.surface, -1)),
-        "terminal": columns.named(TERMINALS, of_request(day.requests.terminal, 0)),
-        "dwell_ms": columns.whole(_gather(pieces, "dwell_ms", -1)[order]),
-        "play_ratio": columns.real(part, 3), "rating": columns.real(rated, 1),
-        "query": columns.named(_QUERIES, np.where(topic >= 0, topic * 6 + person % 6, -1)),
-        "place": columns.named(PLACES, of_request(day.requests.place, -1)),
-    })
+    return columns.table(
+        "events",
+        {
+            "event_id": key_of(day, "e", np.arange(len(row))),
+            "user_id": columns.user_ids(day.people.index[person]),
+            "item_id": columns.item_ids(item),
+            "at": columns.instants(at[order]),
+            "action": columns.named(actions, action),
+            "impression_id": key_of(day, "i", row),
+            "request_id": key_of(day, "r", request),
+            "surface": columns.named(SURFACES, of_request(day.requests.surface, -1)),
+            "terminal": columns.named(TERMINALS, of_request(day.requests.terminal, 0)),
+            "dwell_ms": columns.whole(_gather(pieces, "dwell_ms", -1)[order]),
+            "play_ratio": columns.real(part, 3),
+            "rating": columns.real(rated, 1),
+            "query": columns.named(_QUERIES, np.where(topic >= 0, topic * 6 + person % 6, -1)),
+            "place": columns.named(PLACES, of_request(day.requests.place, -1)),
+        },
+    )
 
 
 _QUERIES = tuple(query for _, name, words in TOPICS for query in (name, *words))
@@ -244,7 +264,9 @@ def _gather(pieces: list[Piece], name: str, missing: float) -> np.ndarray:
     """One column of all pieces; ``missing`` where a piece has none."""
     kind = np.float64 if np.isnan(missing) else np.int64
     found = [getattr(p, name) for p in pieces]
-    return np.concatenate([
-        np.full(len(p.row), missing, dtype=kind) if values is None else values.astype(kind)
-        for p, values in zip(pieces, found, strict=True)
-    ])
+    return np.concatenate(
+        [
+            np.full(len(p.row), missing, dtype=kind) if values is None else values.astype(kind)
+            for p, values in zip(pieces, found, strict=True)
+        ]
+    )

@@ -153,14 +153,25 @@ def _show(sheet: Sheet, people: Users, taste: Taste, requests: Requests, remembe
     if sheet.released is not None:
         users = np.array([f"u{index:07d}" for index in people.index])
         return sheet.released.draw(
-            rng, sheet.shelf, users, requests.person, requests.page, takes_ads, config.slate,
+            rng,
+            sheet.shelf,
+            users,
+            requests.person,
+            requests.page,
+            takes_ads,
+            config.slate,
         )
     pool = make_pool(rng, sheet, taste, remembered)
     return draw_logging(rng, sheet.shelf, pool, requests.person, takes_ads, config.slate)
 
 
 def _relevance(
-    sheet: Sheet, taste: Taste, place: np.ndarray, person: np.ndarray, item: np.ndarray, affinity: np.ndarray,
+    sheet: Sheet,
+    taste: Taste,
+    place: np.ndarray,
+    person: np.ndarray,
+    item: np.ndarray,
+    affinity: np.ndarray,
     recalled: tuple[np.ndarray, np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Probability of a click on an examined showing, and whether the item was bought before."""
@@ -193,10 +204,24 @@ def live(sheet: Sheet, block: int, users: Users, memory: Memory) -> BlockDay:
     at = requests.at[slates.request] + slates.position * rng.integers(1_200, 4_000, len(person))
     clicked = rng.random(len(person)) < chance
     shown = Showings(
-        slates, person, np.minimum(at, sheet.end_ms - 60_000), affinity, relevance, chance, clicked, bought,
+        slates,
+        person,
+        np.minimum(at, sheet.end_ms - 60_000),
+        affinity,
+        relevance,
+        chance,
+        clicked,
+        bought,
     )
     return BlockDay(
-        sheet, block, people, taste, requests, shown, _satisfaction(rng, sheet, slates.item, affinity), recalled,
+        sheet,
+        block,
+        people,
+        taste,
+        requests,
+        shown,
+        _satisfaction(rng, sheet, slates.item, affinity),
+        recalled,
     )
 
 
@@ -213,9 +238,12 @@ def remember(block_day: BlockDay, memory: Memory, purchased: np.ndarray) -> Memo
     content = block_day.satisfaction[rows]
     mood = np.where(content > 0.55, LIKED_MOOD, np.where(content < 0.35, DISLIKED_MOOD, 0.0))
     mood = np.where(purchased[rows], BOUGHT_MOOD, mood).astype(np.float32)
-    return memory.later(Memory(
-        block_day.people.index[shown.person[rows]].astype(np.int64), shown.slates.item[rows].astype(np.int64),
-        np.full(len(rows), block_day.sheet.day, dtype=np.int64), mood, purchased[rows],
-    ))
-
-
+    return memory.later(
+        Memory(
+            block_day.people.index[shown.person[rows]].astype(np.int64),
+            shown.slates.item[rows].astype(np.int64),
+            np.full(len(rows), block_day.sheet.day, dtype=np.int64),
+            mood,
+            purchased[rows],
+        )
+    )

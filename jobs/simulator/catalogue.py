@@ -107,7 +107,10 @@ def make_creators(config: WorldConfig) -> Creators:
     stage = rng.choice(3, count, p=[0.6, 0.3, 0.1])
     followers = np.exp(rng.normal([4.5, 8.0, 12.0], 0.8, (count, 3)))[np.arange(count), stage].astype(np.int64)
     return Creators(
-        category, stage, followers, rng.integers(0, len(REGIONS), count),
+        category,
+        stage,
+        followers,
+        rng.integers(0, len(REGIONS), count),
         config.midnight_ms(0) - rng.integers(30, 1_500, count) * DAY_MS,
         [np.flatnonzero(category == c) for c in range(len(CATEGORIES))],
     )
@@ -140,18 +143,25 @@ def _item_block(config: WorldConfig, creators: Creators, centres: np.ndarray, fi
     age_days = np.where(born == 0, np.maximum(rng.exponential(120, n), 0.1), rng.uniform(0.0, 0.3, n))
     titles, descriptions = item_texts(rng, topic, brand, content, bait)
     return {
-        "category": category.astype(np.int32), "topic": topic.astype(np.int32), "brand": brand.astype(np.int32),
-        "creator": creator, "content": content.astype(np.int32),
+        "category": category.astype(np.int32),
+        "topic": topic.astype(np.int32),
+        "brand": brand.astype(np.int32),
+        "creator": creator,
+        "content": content.astype(np.int32),
         "duration_ms": np.where(np.isin(content, (1, 2)), (length_s * 1000).astype(np.int64), -1),
-        "base_price": np.where(np.isin(content, (0, 3)), price, 0), "quality": quality.astype(np.float32), "bait": bait,
+        "base_price": np.where(np.isin(content, (0, 3)), price, 0),
+        "quality": quality.astype(np.float32),
+        "bait": bait,
         "appeal": np.exp(1.1 * quality + 0.5 * bait + rng.normal(0, 0.8, n)),
         "latent": latent.astype(np.float32),
         "region": np.where((content == 3) | (rng.random(n) < 0.02), rng.integers(0, len(REGIONS), n), -1),
         "age_limit": np.where(rng.random(n) < 0.01, 18, -1),
         "place": np.where(content == 3, rng.integers(0, len(DISTRICTS), n), -1),
-        "born": born, "gone": born + rng.geometric(0.002, n),
+        "born": born,
+        "gone": born + rng.geometric(0.002, n),
         "created_ms": config.midnights_ms(born) - (age_days * DAY_MS).astype(np.int64),
-        "title": np.array(titles, dtype=object), "description": np.array(descriptions, dtype=object),
+        "title": np.array(titles, dtype=object),
+        "description": np.array(descriptions, dtype=object),
     }
 
 

@@ -11,8 +11,14 @@ import pyarrow.compute as pc
 
 from jobs.landing import BY_NAME
 
-_TYPES = {"string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "double": pa.float64(),
-          "boolean": pa.bool_(), "timestamp": pa.string()}
+_TYPES = {
+    "string": pa.string(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "timestamp": pa.string(),
+}
 
 
 def schema(feed: str) -> pa.Schema:

@@ -141,6 +141,10 @@ def arrival_day(index: np.ndarray, at_start: int, share: float) -> np.ndarray:
 def demo_market(config: WorldConfig) -> Market:
     """The market that reads this world's landing files."""
     return Market(
-        name=config.market, timezone=config.timezone, currency=config.currency, target=("click",),
-        groups=("gender", "age_band", "region"), repeat_categories=("groceries", "baby", "pets"),
+        name=config.market,
+        timezone=config.timezone,
+        currency=config.currency,
+        target=("click",),
+        groups=("gender", "age_band", "region"),
+        repeat_categories=("groceries", "baby", "pets"),
     )

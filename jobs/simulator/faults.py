@@ -49,8 +49,11 @@ def deliver(rng: np.random.Generator, config: WorldConfig, feed: str, rows: pa.T
     late = chance < config.late_rate
     too_late = ~late & (chance < config.late_rate + config.too_late_rate)
     twice = ~late & ~too_late & (rng.random(n) < config.duplicate_rate)
-    wait = np.where(late, rng.choice(len(LATE_SHARES), n, p=LATE_SHARES) + 1,
-                    np.where(too_late, rng.integers(TOO_LATE_DAYS[0], TOO_LATE_DAYS[1] + 1, n), 0))
+    wait = np.where(
+        late,
+        rng.choice(len(LATE_SHARES), n, p=LATE_SHARES) + 1,
+        np.where(too_late, rng.integers(TOO_LATE_DAYS[0], TOO_LATE_DAYS[1] + 1, n), 0),
+    )
     next_day = twice & (rng.random(n) < 0.5)
     same_day = twice & ~next_day
     on_time = np.flatnonzero(wait == 0)
@@ -112,15 +115,22 @@ def _foreign_bytes(values: dict[str, pa.Array]) -> None:
 
 DAMAGES: dict[str, dict[str, Damage]] = {
     "impressions": {
-        "missing_user": _constant("user_id", None), "future_time": _future,
-        "bad_position": _constant("position", 0), "bad_propensity": _constant("propensity", 1.7),
+        "missing_user": _constant("user_id", None),
+        "future_time": _future,
+        "bad_position": _constant("position", 0),
+        "bad_propensity": _constant("propensity", 1.7),
     },
     "events": {
-        "unparseable": _unreadable, "unknown_action": _constant("action", "teleport"),
-        "missing_user": _constant("user_id", None), "future_time": _future, "not_utf8": _foreign_bytes,
+        "unparseable": _unreadable,
+        "unknown_action": _constant("action", "teleport"),
+        "missing_user": _constant("user_id", None),
+        "future_time": _future,
+        "not_utf8": _foreign_bytes,
     },
     "orders": {
-        "negative_amount": _negative("amount_minor"), "unknown_kind": _constant("kind", "gift"),
-        "missing_user": _constant("user_id", None), "future_time": _future,
+        "negative_amount": _negative("amount_minor"),
+        "unknown_kind": _constant("kind", "gift"),
+        "missing_user": _constant("user_id", None),
+        "future_time": _future,
     },
 }

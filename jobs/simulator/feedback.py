@@ -30,18 +30,26 @@ def reviews(day: BlockDay, sales: Sales) -> pa.Table:
     language, topic = day.people.language[person], items.topic[item]
     picks = rng.integers(0, 1 << 20, len(rows))
     texts = [
-        complaint(int(pick), LANGUAGES[code], int(subject)) if asks
+        complaint(int(pick), LANGUAGES[code], int(subject))
+        if asks
         else opinion(int(pick), LANGUAGES[code], float(content), int(subject))
         for pick, code, subject, content, asks in zip(picks, language, topic, liking, service, strict=True)
     ]
     stars = np.clip(np.round(5 * liking + rng.normal(0, 0.4, len(rows))), 1, 5)
     at = np.minimum(shown.at[rows] + rng.integers(600_000, 7_200_000, len(rows)), day.sheet.end_ms)
-    return columns.table("reviews", {
-        "review_id": key_of(day, "t", np.arange(len(rows))), "user_id": columns.user_ids(day.people.index[person]),
-        "item_id": columns.item_ids(item), "at": columns.instants(at),
-        "channel": columns.named(("review", "service"), service.astype(int)), "text": pa.array(texts, pa.string()),
-        "rating": columns.real(np.where(service, np.nan, stars), 1), "language": columns.named(LANGUAGES, language),
-    })
+    return columns.table(
+        "reviews",
+        {
+            "review_id": key_of(day, "t", np.arange(len(rows))),
+            "user_id": columns.user_ids(day.people.index[person]),
+            "item_id": columns.item_ids(item),
+            "at": columns.instants(at),
+            "channel": columns.named(("review", "service"), service.astype(int)),
+            "text": pa.array(texts, pa.string()),
+            "rating": columns.real(np.where(service, np.nan, stars), 1),
+            "language": columns.named(LANGUAGES, language),
+        },
+    )
 
 
 def surveys(day: BlockDay) -> pa.Table:
@@ -56,13 +64,19 @@ def surveys(day: BlockDay) -> pa.Table:
     score = np.clip(np.round(2 + 9 * content[nps] + rng.normal(0, 1.2, len(nps))), 0, 10).astype(int)
     best = np.argsort(-day.taste.mix[told], axis=1, kind="stable")[:, :3]
     guess = rng.integers(0, len(CATEGORY_NAMES), len(told))
-    answers = ["|".join(dict.fromkeys(CATEGORY_NAMES[c] for c in (*row, extra)))
-               for row, extra in zip(best, guess, strict=True)]
+    answers = [
+        "|".join(dict.fromkeys(CATEGORY_NAMES[c] for c in (*row, extra)))
+        for row, extra in zip(best, guess, strict=True)
+    ]
     person = np.concatenate([nps, told])
-    return columns.table("surveys", {
-        "survey_id": key_of(day, "s", np.arange(len(person))), "user_id": columns.user_ids(day.people.index[person]),
-        "at": columns.instants(start + rng.integers(8 * DAY_MS // 24, DAY_MS, len(person))),
-        "kind": columns.named(("nps", "interests"), np.repeat([0, 1], [len(nps), len(told)])),
-        "score": columns.whole(np.concatenate([score, np.full(len(told), -1)])),
-        "answer": pa.array([None] * len(nps) + answers, pa.string()),
-    })
+    return columns.table(
+        "surveys",
+        {
+            "survey_id": key_of(day, "s", np.arange(len(person))),
+            "user_id": columns.user_ids(day.people.index[person]),
+            "at": columns.instants(start + rng.integers(8 * DAY_MS // 24, DAY_MS, len(person))),
+            "kind": columns.named(("nps", "interests"), np.repeat([0, 1], [len(nps), len(told)])),
+            "score": columns.whole(np.concatenate([score, np.full(len(told), -1)])),
+            "answer": pa.array([None] * len(nps) + answers, pa.string()),
+        },
+    )

@@ -261,8 +261,14 @@ class ReleasedDay:
         return np.where(owns, start, other_start + len(self._own.items)), np.where(owns, length, other_length)
 
     def draw(
-        self, rng: np.random.Generator, shelf: Shelf, users: np.ndarray, person: np.ndarray, page: np.ndarray,
-        takes_ads: np.ndarray, slate: int,
+        self,
+        rng: np.random.Generator,
+        shelf: Shelf,
+        users: np.ndarray,
+        person: np.ndarray,
+        page: np.ndarray,
+        takes_ads: np.ndarray,
+        slate: int,
     ) -> Slates:
         """Slates that follow the lists; page ``n`` of a day starts ``n`` slates down, and wraps around."""
         start, length = (values[person] for values in self._lists_of(users))

@@ -39,9 +39,7 @@ class Requests:
         return len(self.person)
 
 
-def active_rows(
-    rng: np.random.Generator, config: WorldConfig, users: Users, day: int
-) -> tuple[np.ndarray, np.ndarray]:
+def active_rows(rng: np.random.Generator, config: WorldConfig, users: Users, day: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the users who come on a day, and how many pages each opens: Poisson of rate x weekday."""
     factor = WEEKDAY_FACTOR[config.date(day).weekday()]
     alive = (users.joined <= day) & (users.churned > day)
@@ -68,7 +66,10 @@ def make_requests(
     order = np.lexsort((at, person))
     slot, at = slot[order], at[order]
     return Requests(
-        person=person, at=config.midnight_ms(day) + at.astype(np.int64), session=slot, page=ordinal(person),
+        person=person,
+        at=config.midnight_ms(day) + at.astype(np.int64),
+        session=slot,
+        page=ordinal(person),
         surface=rng.choice(len(SURFACES), len(person), p=SURFACE_SHARES),
         terminal=np.searchsorted((0.7, 0.9), people.index * 7919 % 10 / 10 + 0.05)[person],
         place=_places(rng, people, person, slot, weekend),
@@ -83,9 +84,7 @@ def ordinal(group: np.ndarray) -> np.ndarray:
     return np.arange(len(group)) - np.repeat(first, np.diff(np.r_[first, len(group)]))
 
 
-def _places(
-    rng: np.random.Generator, people: Users, person: np.ndarray, slot: np.ndarray, weekend: bool
-) -> np.ndarray:
+def _places(rng: np.random.Generator, people: Users, person: np.ndarray, slot: np.ndarray, weekend: bool) -> np.ndarray:
     """Commutes are in transit and lunch is at work or in its district; weekends are at home or out."""
     n, often = len(person), rng.random(len(person))
     if weekend:

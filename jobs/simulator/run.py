@@ -106,7 +106,11 @@ def _land(world: World, truth: Truth, landing: Path, day: int, released: Release
 
 
 def _land_block(
-    sheet: Sheet, truth: Truth, writer: DayWriter, block: int, pending: dict[str, pa.Table],
+    sheet: Sheet,
+    truth: Truth,
+    writer: DayWriter,
+    block: int,
+    pending: dict[str, pa.Table],
     counts: dict[str, Counter[str]],
 ) -> None:
     world, day = sheet.world, sheet.day

@@ -63,12 +63,21 @@ class Truth:
     def world(self, world: World) -> None:
         """Write items anew, and the users of blocks that are not there yet."""
         things = world.items
-        _write_parquet(self.folder / "items.parquet", pa.table({
-            "item_id": columns.item_ids(np.arange(len(things))), "quality": things.quality,
-            "title_party": things.bait, "appeal": things.appeal, "latent": list(things.latent),
-            "category": columns.named(CATEGORY_NAMES, things.category),
-            "born_day": things.born, "gone_day": things.gone,
-        }))
+        _write_parquet(
+            self.folder / "items.parquet",
+            pa.table(
+                {
+                    "item_id": columns.item_ids(np.arange(len(things))),
+                    "quality": things.quality,
+                    "title_party": things.bait,
+                    "appeal": things.appeal,
+                    "latent": list(things.latent),
+                    "category": columns.named(CATEGORY_NAMES, things.category),
+                    "born_day": things.born,
+                    "gone_day": things.gone,
+                }
+            ),
+        )
         for block in world.blocks(world.last_day):
             path = self.folder / "users" / f"part-{block:05d}.parquet"
             if not path.exists():
@@ -76,10 +85,18 @@ class Truth:
 
     def impressions(self, day: BlockDay, ids: pa.Array) -> None:
         folder = self.folder / "impressions" / f"ds={self._config.date(day.sheet.day)}"
-        _write_parquet(folder / f"part-{day.block:05d}.parquet", pa.table({
-            "impression_id": ids, "click_probability": day.shown.chance, "relevance": day.shown.relevance,
-            "affinity": day.shown.affinity, "satisfaction": day.satisfaction,
-        }))
+        _write_parquet(
+            folder / f"part-{day.block:05d}.parquet",
+            pa.table(
+                {
+                    "impression_id": ids,
+                    "click_probability": day.shown.chance,
+                    "relevance": day.shown.relevance,
+                    "affinity": day.shown.affinity,
+                    "satisfaction": day.satisfaction,
+                }
+            ),
+        )
 
     def planted(self, day: int, counts: dict[str, Counter[str]], landed: dict[str, int]) -> None:
         """Add a day to ``planted.json``: ``{feed: {arrival day: {fault: rows}}}``."""
@@ -140,13 +157,22 @@ def due(rows: pa.Table, day: int) -> tuple[pa.Table, Counter[str], pa.Table]:
 def user_table(users: Users) -> pa.Table:
     """Tastes of a whole block, also of those yet to join, at both poles of their drift; see `jobs.simulator.people`."""
     top = np.argsort(-users.mix, axis=1, kind="stable")[:, :3]
-    return pa.table({
-        "user_id": columns.user_ids(users.index), "joined_day": users.joined, "churn_day": users.churned,
-        "pages_per_day": users.rate, "drift": users.drift, "thrift": users.thrift, "group_logit": users.group_logit,
-        "top_categories": [[CATEGORY_NAMES[c] for c in row] for row in top],
-        "category_mix": list(users.mix), "next_category_mix": list(users.next_mix),
-        "latent": list(users.latent), "next_latent": list(users.next_latent),
-    })
+    return pa.table(
+        {
+            "user_id": columns.user_ids(users.index),
+            "joined_day": users.joined,
+            "churn_day": users.churned,
+            "pages_per_day": users.rate,
+            "drift": users.drift,
+            "thrift": users.thrift,
+            "group_logit": users.group_logit,
+            "top_categories": [[CATEGORY_NAMES[c] for c in row] for row in top],
+            "category_mix": list(users.mix),
+            "next_category_mix": list(users.next_mix),
+            "latent": list(users.latent),
+            "next_latent": list(users.next_latent),
+        }
+    )
 
 
 def parameters() -> dict[str, object]:
@@ -155,19 +181,29 @@ def parameters() -> dict[str, object]:
         "click": {
             "probability": "position^-examination_power * "
             "sigmoid(base + affinity + quality + bait + group + context + mood)",
-            "examination_power": behaviour.EXAMINATION_POWER, "base": behaviour.BASE,
-            "quality": behaviour.QUALITY_CLICK, "bait": behaviour.BAIT_CLICK, "context": behaviour.CONTEXT_LOGIT,
-            "liked": behaviour.LIKED_MOOD, "disliked": behaviour.DISLIKED_MOOD, "bought": behaviour.BOUGHT_MOOD,
+            "examination_power": behaviour.EXAMINATION_POWER,
+            "base": behaviour.BASE,
+            "quality": behaviour.QUALITY_CLICK,
+            "bait": behaviour.BAIT_CLICK,
+            "context": behaviour.CONTEXT_LOGIT,
+            "liked": behaviour.LIKED_MOOD,
+            "disliked": behaviour.DISLIKED_MOOD,
+            "bought": behaviour.BOUGHT_MOOD,
         },
         "affinity": {
-            "category": people.CATEGORY_WEIGHT, "latent": people.LATENT_WEIGHT, "creator": people.CREATOR_WEIGHT,
-            "brand": people.BRAND_WEIGHT, "price": people.PRICE_WEIGHT,
+            "category": people.CATEGORY_WEIGHT,
+            "latent": people.LATENT_WEIGHT,
+            "creator": people.CREATOR_WEIGHT,
+            "brand": people.BRAND_WEIGHT,
+            "price": people.PRICE_WEIGHT,
         },
         "policy": {"explore": policy.EXPLORE, "popular": policy.POPULAR},
         "refunds": {"rate": REFUND_RATE, "rate_disappointed": REFUND_RATE_DISAPPOINTED},
         "groups": {
-            "gender_log_category_weight": people.GENDER_TILT, "under_25_log_category_weight": people.YOUNG_TILT,
-            "from_45_log_category_weight": people.OLD_TILT, "region_click_logit": people.REGION_LOGIT,
+            "gender_log_category_weight": people.GENDER_TILT,
+            "under_25_log_category_weight": people.YOUNG_TILT,
+            "from_45_log_category_weight": people.OLD_TILT,
+            "region_click_logit": people.REGION_LOGIT,
             "age_click_logit": people.AGE_LOGIT,
         },
     }

@@ -87,9 +87,17 @@ class World:
             starts = 4 + 7 * number
             if max(0, starts - 3) <= day:
                 name, kind, segment = kinds[number % len(kinds)]
-                found.append(Campaign(
-                    f"k{number:04d}", f"{name} {number + 1}", kind, segment, max(0, starts - 3), starts, starts + 2,
-                ))
+                found.append(
+                    Campaign(
+                        f"k{number:04d}",
+                        f"{name} {number + 1}",
+                        kind,
+                        segment,
+                        max(0, starts - 3),
+                        starts,
+                        starts + 2,
+                    )
+                )
         return found
 
     def curated(self, day: int) -> list[Curated]:
@@ -98,9 +106,15 @@ class World:
         for number in range(_CURATED_AT_START + day):
             rng = self.config.rng(Stream.CURATED, number)
             starts = max(0, number - _CURATED_AT_START + 1)
-            found.append(Curated(
-                f"o{number:05d}", int(rng.integers(0, self.config.items)), starts, starts + _CURATED_LASTS,
-                round(float(rng.uniform(1.0, 2.0)), 2), int(rng.integers(1, 6)) * self.config.users // 10,
-                ("operations.lead", "content.desk")[int(rng.integers(0, 2))],
-            ))
+            found.append(
+                Curated(
+                    f"o{number:05d}",
+                    int(rng.integers(0, self.config.items)),
+                    starts,
+                    starts + _CURATED_LASTS,
+                    round(float(rng.uniform(1.0, 2.0)), 2),
+                    int(rng.integers(1, 6)) * self.config.users // 10,
+                    ("operations.lead", "content.desk")[int(rng.integers(0, 2))],
+                )
+            )
         return found

@@ -11,10 +11,11 @@ from jobs.settings import Market
 
 
 def contract(feed: Feed) -> Table:
-    delivered = [Column(f.name, "string", f.description, subject=f.subject, sensitive=f.sensitive)
-                 for f in feed.fields]
+    delivered = [Column(f.name, "string", f.description, subject=f.subject, sensitive=f.sensitive) for f in feed.fields]
     return Table(
-        name=f"bronze.{feed.name}", group="bronze", owner="platform",
+        name=f"bronze.{feed.name}",
+        group="bronze",
+        owner="platform",
         description=f"{feed.description} As delivered, by day of arrival.",
         columns=[
             *delivered,
@@ -23,7 +24,8 @@ def contract(feed: Feed) -> Table:
             Column("raw", "string", "The line, where it could not be parsed."),
             Column("file", "string", "File that delivered it."),
         ],
-        keys=[], inputs=[LandingInput(feed.name)],
+        keys=[],
+        inputs=[LandingInput(feed.name)],
     )
 
 

@@ -10,7 +10,9 @@ from jobs.interactions import NEGATIVE, PURCHASE, count_of, interactions
 from jobs.settings import Market
 
 CONTRACT = Table(
-    name="silver.item_daily", group="silver", owner="item-understanding",
+    name="silver.item_daily",
+    group="silver",
+    owner="item-understanding",
     description="Exposure, actions, sales, dwell and ratings of each item in the day.",
     columns=[
         Column("item_id", "bigint", "Surrogate item key."),
@@ -29,7 +31,9 @@ CONTRACT = Table(
     ],
     keys=["item_id"],
     inputs=[
-        TableInput("silver.events"), TableInput("silver.orders"), TableInput("silver.impressions"),
+        TableInput("silver.events"),
+        TableInput("silver.orders"),
+        TableInput("silver.impressions"),
         TableInput("silver.reviews"),
     ],
     checks=[between("purchases", 0, None)],
@@ -37,24 +41,41 @@ CONTRACT = Table(
 
 
 def build(
-    events: DataFrame, orders: DataFrame, impressions: DataFrame, reviews: DataFrame,
-    *, days: DayRange, params: NoParams, market: Market,
+    events: DataFrame,
+    orders: DataFrame,
+    impressions: DataFrame,
+    reviews: DataFrame,
+    *,
+    days: DayRange,
+    params: NoParams,
+    market: Market,
 ) -> DataFrame:
     played = F.col("play_ratio").isNotNull()
     is_target = F.col("action").isin(*market.target)
-    acted = interactions(events, orders).groupBy("ds", "item_id").agg(
-        count_of("click").alias("clicks"), count_of(*market.target).alias("targets"),
-        F.count_distinct(F.when(is_target, F.col("user_id"))).cast("int").alias("target_users"),
-        count_of(PURCHASE).alias("purchases"), count_of(*NEGATIVE).alias("negatives"),
-        F.coalesce(F.sum("amount_minor"), F.lit(0)).alias("amount_minor"),
-        F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"),
-        # least() skips nulls: without the guard an action that plays nothing counts as played to the end
-        F.coalesce(F.sum(F.when(played, F.least("play_ratio", F.lit(1.0)))), F.lit(0.0)).alias("play_sum"),
-        F.count("play_ratio").cast("int").alias("plays"),
+    acted = (
+        interactions(events, orders)
+        .groupBy("ds", "item_id")
+        .agg(
+            count_of("click").alias("clicks"),
+            count_of(*market.target).alias("targets"),
+            F.count_distinct(F.when(is_target, F.col("user_id"))).cast("int").alias("target_users"),
+            count_of(PURCHASE).alias("purchases"),
+            count_of(*NEGATIVE).alias("negatives"),
+            F.coalesce(F.sum("amount_minor"), F.lit(0)).alias("amount_minor"),
+            F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"),
+            # least() skips nulls: without the guard an action that plays nothing counts as played to the end
+            F.coalesce(F.sum(F.when(played, F.least("play_ratio", F.lit(1.0)))), F.lit(0.0)).alias("play_sum"),
+            F.count("play_ratio").cast("int").alias("plays"),
+        )
     )
     shown = impressions.groupBy("ds", "item_id").agg(F.count("*").cast("int").alias("impressions"))
-    rated = reviews.where("item_id IS NOT NULL").groupBy("ds", "item_id").agg(
-        F.coalesce(F.sum("rating"), F.lit(0.0)).alias("rating_sum"), F.count("rating").cast("int").alias("ratings"),
+    rated = (
+        reviews.where("item_id IS NOT NULL")
+        .groupBy("ds", "item_id")
+        .agg(
+            F.coalesce(F.sum("rating"), F.lit(0.0)).alias("rating_sum"),
+            F.count("rating").cast("int").alias("ratings"),
+        )
     )
     joined = acted.join(shown, ["ds", "item_id"], "full").join(rated, ["ds", "item_id"], "full")
     return joined.fillna(0, [c.name for c in CONTRACT.columns if c.name != "item_id"])

@@ -18,7 +18,9 @@ class Params:
 
 
 CONTRACT = Table(
-    name="silver.sessions", group="silver", owner="user-understanding",
+    name="silver.sessions",
+    group="silver",
+    owner="user-understanding",
     description="Visits: consecutive actions and showings of a user with no gap of 30 minutes.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
@@ -42,13 +44,19 @@ def build(events: DataFrame, impressions: DataFrame, *, days: DayRange, params: 
     of_user = Window.partitionBy("ds", "user_id").orderBy("at_ms")
     gap = F.col("at_ms") - F.lag("at_ms").over(of_user)
     starts = (gap.isNull() | (gap >= params.gap_minutes * 60_000)).cast("int")
-    numbered = acted.unionByName(shown).withColumn("_starts", starts).withColumn(
-        "_session", F.sum("_starts").over(of_user.rangeBetween(Window.unboundedPreceding, Window.currentRow))
+    numbered = (
+        acted.unionByName(shown)
+        .withColumn("_starts", starts)
+        .withColumn(
+            "_session", F.sum("_starts").over(of_user.rangeBetween(Window.unboundedPreceding, Window.currentRow))
+        )
     )
     return numbered.groupBy("ds", "user_id", "_session").agg(
-        F.min("at_ms").alias("started_ms"), F.max("at_ms").alias("ended_ms"),
+        F.min("at_ms").alias("started_ms"),
+        F.max("at_ms").alias("ended_ms"),
         F.count_if(F.col("action") != "impression").cast("int").alias("actions"),
         F.count_if(F.col("action") == "click").cast("int").alias("clicks"),
         F.count_if(F.col("action") == "impression").cast("int").alias("impressions"),
-        F.max("position").alias("depth"), F.min("terminal").alias("terminal"),
+        F.max("position").alias("depth"),
+        F.min("terminal").alias("terminal"),
     )

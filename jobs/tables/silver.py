@@ -40,8 +40,13 @@ def silver_name(field: Field) -> str:
 def silver_column(field: Field) -> Column:
     kind = "bigint" if field.ident or field.type == "timestamp" else field.type
     return Column(
-        silver_name(field), kind, field.description, unit="ms" if field.type == "timestamp" else field.unit,
-        subject=field.subject, sensitive=field.sensitive, digits=6 if kind == "double" else None,
+        silver_name(field),
+        kind,
+        field.description,
+        unit="ms" if field.type == "timestamp" else field.unit,
+        subject=field.subject,
+        sensitive=field.sensitive,
+        digits=6 if kind == "double" else None,
     )
 
 
@@ -50,8 +55,15 @@ def contract(feed: Feed) -> Table:
     state = feed.mode == "state"
     extra = [Column("arrival_ds", "date", "Day on which the row was delivered.", nullable=False)]
     if feed.name in ENTITIES:
-        extra.append(Column("original_id", "string", "The source's id, which people see.",
-                            subject=feed.name == "users", nullable=False))
+        extra.append(
+            Column(
+                "original_id",
+                "string",
+                "The source's id, which people see.",
+                subject=feed.name == "users",
+                nullable=False,
+            )
+        )
     if feed.mode == "facts":
         extra.append(Column("local_hour", "int", "Hour of day in the market's time zone.", unit="h"))
     source = TableInput(f"bronze.{feed.name}", ahead=0 if state else LATE_DAYS, alias="bronze")
@@ -63,9 +75,16 @@ def contract(feed: Feed) -> Table:
     elif not checks:
         checks.append(rows_between(0, verdict=WARN))
     return Table(
-        name=f"silver.{feed.name}", group="silver", owner="platform", description=feed.description,
-        columns=[*kept, *extra], keys=list(feed.key), inputs=[source, *own], checks=checks,
-        stateful=state, rejects=feed.mode,
+        name=f"silver.{feed.name}",
+        group="silver",
+        owner="platform",
+        description=feed.description,
+        columns=[*kept, *extra],
+        keys=list(feed.key),
+        inputs=[source, *own],
+        checks=checks,
+        stateful=state,
+        rejects=feed.mode,
     )
 
 
@@ -103,8 +122,10 @@ def refusal(feed: Feed, params: Params) -> SparkColumn:
             rules.append((given.isNotNull() & (F.trim(given) != "") & value.isNull(), f"bad_type:{field.name}"))
         if field.values:
             rules.append((given.isNotNull() & ~given.isin(*field.values), f"unknown_value:{field.name}"))
-        for bound, broken in ((field.low, value < field.low if field.low is not None else None),
-                              (field.high, value > field.high if field.high is not None else None)):
+        for bound, broken in (
+            (field.low, value < field.low if field.low is not None else None),
+            (field.high, value > field.high if field.high is not None else None),
+        ):
             if bound is not None:
                 rules.append((broken, f"out_of_range:{field.name}"))
     if feed.mode == "facts":
@@ -148,10 +169,10 @@ def build_facts(feed: Feed, bronze: DataFrame, days: DayRange, params: Params, m
     local = F.from_utc_timestamp(F.timestamp_millis(f"t_{feed.time}"), market.timezone)
     return (
         owned.withColumn("_nth", F.row_number().over(first))
-        .withColumn("_reject", F.when(F.col("_reject").isNull() & (F.col("_nth") > 1), "duplicate")
-                    .otherwise(F.col("_reject")))
-        .select("ds", *typed_columns(feed), "arrival_ds", F.hour(local).alias("local_hour"),
-                "_reject", "_raw", "_file")
+        .withColumn(
+            "_reject", F.when(F.col("_reject").isNull() & (F.col("_nth") > 1), "duplicate").otherwise(F.col("_reject"))
+        )
+        .select("ds", *typed_columns(feed), "arrival_ds", F.hour(local).alias("local_hour"), "_reject", "_raw", "_file")
     )
 
 
@@ -177,7 +198,8 @@ def build_state(
     begins = F.greatest("arrival_ds", F.lit(days.first))
     ends = F.when(F.col("_reject").isNull(), F.coalesce(F.date_sub("_next", 1), F.lit(days.last)))
     return (
-        delivered.select(*marks, *columns).unionByName(known.select(*marks, *columns))
+        delivered.select(*marks, *columns)
+        .unionByName(known.select(*marks, *columns))
         .withColumn("_next", following)
         .withColumn("_reject", F.when(replaced, "duplicate").otherwise(F.col("_reject")))
         .withColumn("_begin", begins)
@@ -190,13 +212,16 @@ def build_state(
 
 def node(feed: Feed) -> Node:
     if feed.mode == "facts":
+
         def build(bronze: DataFrame, *, days: DayRange, params: Params, market: Market) -> DataFrame:
             return build_facts(feed, bronze, days, params, market)
     else:
+
         def build(
             bronze: DataFrame, yesterday: DataFrame, *, days: DayRange, params: Params, market: Market
         ) -> DataFrame:
             return build_state(feed, bronze, yesterday, days, params, market)
+
     return Node(contract(feed), build, Params)
 
 

@@ -10,12 +10,19 @@ from jobs.interactions import NEGATIVE, PURCHASE, count_of, interactions
 from jobs.settings import Market
 
 COUNTS = {
-    "clicks": "click", "favourites": "favourite", "add_to_carts": "add_to_cart", "purchases": PURCHASE,
-    "likes": "like", "comments": "comment", "shares": "share",
+    "clicks": "click",
+    "favourites": "favourite",
+    "add_to_carts": "add_to_cart",
+    "purchases": PURCHASE,
+    "likes": "like",
+    "comments": "comment",
+    "shares": "share",
 }
 
 CONTRACT = Table(
-    name="silver.user_daily", group="silver", owner="user-understanding",
+    name="silver.user_daily",
+    group="silver",
+    owner="user-understanding",
     description="Counts of what each active user saw and did in the day.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
@@ -41,12 +48,14 @@ def build(
     acted = interactions(events, orders)
     of_items = acted.groupBy("ds", "user_id").agg(
         *[count_of(action).alias(name) for name, action in COUNTS.items()],
-        count_of(*NEGATIVE).alias("negatives"), count_of(*market.target).alias("targets"),
+        count_of(*NEGATIVE).alias("negatives"),
+        count_of(*market.target).alias("targets"),
         F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"),
         F.coalesce(F.sum("amount_minor"), F.lit(0)).alias("amount_minor"),
     )
     visits = events.groupBy("ds", "user_id").agg(
-        count_of("login").alias("logins"), count_of("search").alias("searches"),
+        count_of("login").alias("logins"),
+        count_of("search").alias("searches"),
         F.count_distinct("terminal").cast("int").alias("terminals"),
     )
     shown = impressions.groupBy("ds", "user_id").agg(F.count("*").cast("int").alias("impressions"))

@@ -10,7 +10,9 @@ from jobs.interactions import NEGATIVE, PURCHASE, count_of, interactions, streng
 from jobs.settings import Market
 
 CONTRACT = Table(
-    name="silver.user_item_daily", group="silver", owner="user-understanding",
+    name="silver.user_item_daily",
+    group="silver",
+    owner="user-understanding",
     description="Showings, actions and strength of preference of each user and item in the day.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
@@ -35,15 +37,26 @@ def build(
     events: DataFrame, orders: DataFrame, impressions: DataFrame, *, days: DayRange, params: NoParams, market: Market
 ) -> DataFrame:
     shown = impressions.select(
-        "ds", "user_id", "item_id", "at_ms", F.lit("impression").alias("action"),
+        "ds",
+        "user_id",
+        "item_id",
+        "at_ms",
+        F.lit("impression").alias("action"),
         F.lit(None).cast("bigint").alias("dwell_ms"),
     )
     acted = interactions(events, orders).select(*shown.columns)
-    return acted.unionByName(shown).groupBy("ds", "user_id", "item_id").agg(
-        count_of("impression").alias("impressions"), count_of("click").alias("clicks"),
-        count_of(*market.target).alias("targets"), count_of(PURCHASE).alias("purchases"),
-        count_of(*NEGATIVE).alias("negatives"),
-        count_of("not_interested", "block_author", "already_purchased").alias("rejections"),
-        F.sum(strength(F.col("action"))).alias("strength"),
-        F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"), F.max("at_ms").alias("last_ms"),
+    return (
+        acted.unionByName(shown)
+        .groupBy("ds", "user_id", "item_id")
+        .agg(
+            count_of("impression").alias("impressions"),
+            count_of("click").alias("clicks"),
+            count_of(*market.target).alias("targets"),
+            count_of(PURCHASE).alias("purchases"),
+            count_of(*NEGATIVE).alias("negatives"),
+            count_of("not_interested", "block_author", "already_purchased").alias("rejections"),
+            F.sum(strength(F.col("action"))).alias("strength"),
+            F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"),
+            F.max("at_ms").alias("last_ms"),
+        )
     )

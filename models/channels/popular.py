@@ -20,8 +20,10 @@ class Params:
 
 
 CHANNEL = Channel(
-    "popular", "Items with most different users in 7 days, then in 28.",
-    [TableInput("features.item_stats"), TableInput("features.user_activity")], weight=0.5,
+    "popular",
+    "Items with most different users in 7 days, then in 28.",
+    [TableInput("features.item_stats"), TableInput("features.user_activity")],
+    weight=0.5,
 )
 
 
@@ -30,14 +32,19 @@ def top(item_stats: DataFrame, items: int) -> DataFrame:
     score = F.col("target_users_7d") + F.col("target_users_28d") / 1000
     best = Window.partitionBy("ds").orderBy(F.col("score").desc(), "item_id")
     return (
-        item_stats.where("is_eligible").select("ds", "item_id", score.alias("score"))
-        .withColumn("place", F.row_number().over(best)).where(F.col("place") <= items)
+        item_stats.where("is_eligible")
+        .select("ds", "item_id", score.alias("score"))
+        .withColumn("place", F.row_number().over(best))
+        .where(F.col("place") <= items)
     )
 
 
-def recall(item_stats: DataFrame, user_activity: DataFrame, *, days: DayRange, params: Params,
-           market: Market) -> DataFrame:
+def recall(
+    item_stats: DataFrame, user_activity: DataFrame, *, days: DayRange, params: Params, market: Market
+) -> DataFrame:
     best = top(item_stats, params.items)
-    return user_activity.select("ds", "user_id").join(F.broadcast(best), "ds").select(
-        "ds", "user_id", "item_id", "score", F.lit(None).cast("bigint").alias("seed_item_id")
+    return (
+        user_activity.select("ds", "user_id")
+        .join(F.broadcast(best), "ds")
+        .select("ds", "user_id", "item_id", "score", F.lit(None).cast("bigint").alias("seed_item_id"))
     )

@@ -127,7 +127,9 @@ def fit(train: pa.Table, valid: pa.Table, params: XgbParams) -> XgbRanker:
     """
     labels = train["label"].to_numpy()
     if not 0 < labels.sum() < len(labels):
-        raise ContractError(f"The training set has {int(labels.sum())} positives of {len(labels)} rows: both are needed.")
+        raise ContractError(
+            f"The training set has {int(labels.sum())} positives of {len(labels)} rows: both are needed."
+        )
     ranker = XgbRanker(facts={"params": asdict(params), "rows": train.num_rows, "valid_rows": valid.num_rows})
     ranker.boosters["ctr"] = _fit_binary(train, valid, "label", params)
     converted = int(train["converted"].to_numpy().sum())
@@ -149,9 +151,15 @@ def _both(table: pa.Table, label: str) -> bool:
 
 def _common(params: XgbParams) -> dict[str, Any]:
     return {
-        "max_depth": params.depth, "eta": params.learning_rate, "min_child_weight": params.min_child_weight,
-        "subsample": params.subsample, "colsample_bytree": params.colsample, "seed": params.seed,
-        "nthread": params.threads, "tree_method": "hist", "max_bin": 128,
+        "max_depth": params.depth,
+        "eta": params.learning_rate,
+        "min_child_weight": params.min_child_weight,
+        "subsample": params.subsample,
+        "colsample_bytree": params.colsample,
+        "seed": params.seed,
+        "nthread": params.threads,
+        "tree_method": "hist",
+        "max_bin": 128,
     }
 
 
@@ -159,7 +167,11 @@ def _grow(options: dict[str, Any], data: Any, held: Any, params: XgbParams) -> A
     import xgboost
 
     booster = xgboost.train(
-        options, data, params.trees, evals=[(held, "valid")], early_stopping_rounds=params.early_stopping,
+        options,
+        data,
+        params.trees,
+        evals=[(held, "valid")],
+        early_stopping_rounds=params.early_stopping,
         verbose_eval=False,
     )
     best = booster.best_iteration
@@ -171,10 +183,12 @@ def _grow(options: dict[str, Any], data: Any, held: Any, params: XgbParams) -> A
 def _fit_binary(train: pa.Table, valid: pa.Table, label: str, params: XgbParams) -> Any:
     import xgboost
 
-    data = xgboost.QuantileDMatrix(feature_matrix(train, FEATURES), train[label].to_numpy(),
-                                   feature_names=list(FEATURES), max_bin=128)
-    held = xgboost.QuantileDMatrix(feature_matrix(valid, FEATURES), valid[label].to_numpy(), ref=data,
-                                   feature_names=list(FEATURES), max_bin=128)
+    data = xgboost.QuantileDMatrix(
+        feature_matrix(train, FEATURES), train[label].to_numpy(), feature_names=list(FEATURES), max_bin=128
+    )
+    held = xgboost.QuantileDMatrix(
+        feature_matrix(valid, FEATURES), valid[label].to_numpy(), ref=data, feature_names=list(FEATURES), max_bin=128
+    )
     return _grow({**_common(params), "objective": "binary:logistic", "eval_metric": "logloss"}, data, held, params)
 
 
@@ -184,12 +198,23 @@ def _fit_ranking(train: pa.Table, valid: pa.Table, params: XgbParams) -> Any:
     matrices = []
     for table in (train, valid):
         ordered = table.sort_by([("shown_ds", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
-        matrices.append(xgboost.QuantileDMatrix(
-            feature_matrix(ordered, FEATURES), ordered["label"].to_numpy(), qid=query_ids(ordered),
-            ref=matrices[0] if matrices else None, feature_names=list(FEATURES), max_bin=128,
-        ))
-    options = {**_common(params), "objective": "rank:ndcg", "eval_metric": "ndcg@10",
-               "lambdarank_pair_method": "topk", "lambdarank_num_pair_per_sample": 10}
+        matrices.append(
+            xgboost.QuantileDMatrix(
+                feature_matrix(ordered, FEATURES),
+                ordered["label"].to_numpy(),
+                qid=query_ids(ordered),
+                ref=matrices[0] if matrices else None,
+                feature_names=list(FEATURES),
+                max_bin=128,
+            )
+        )
+    options = {
+        **_common(params),
+        "objective": "rank:ndcg",
+        "eval_metric": "ndcg@10",
+        "lambdarank_pair_method": "topk",
+        "lambdarank_num_pair_per_sample": 10,
+    }
     return _grow(options, *matrices, params)
 
 

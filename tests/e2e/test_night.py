@@ -43,7 +43,9 @@ def test_the_night_published_one_release_with_lists_for_every_consenting_active_
 def test_every_list_keeps_the_rules(runner, world):
     lists = world.lake.open("serving.recommendations").to_pandas()
     items = world.lake.open("features.item_stats").to_pandas(partitions=[("ds", "=", NIGHT)]).set_index("item_id")
-    category = world.lake.open("silver.items").to_pandas(partitions=[("ds", "=", NIGHT)]).set_index("item_id")["category"]
+    category = (
+        world.lake.open("silver.items").to_pandas(partitions=[("ds", "=", NIGHT)]).set_index("item_id")["category"]
+    )
     assert items.loc[lists["item_id"], "is_eligible"].all()
     lists["category"] = lists["item_id"].map(category)
     assert lists.groupby(["user_id", "category"]).size().max() <= 8  # 40 % of 20
@@ -83,8 +85,11 @@ def test_planted_faults_are_quarantined_and_counted(world):
     events = refused[refused["source"] == "silver.events"]
     days = {str(d) for d in DayRange(dt.date.fromisoformat(FIRST), DAY)}
     wanted = sum(
-        n for day, feeds in planted.items() if day in days
-        for kind, n in feeds["events"].items() if kind.startswith("corrupt.")
+        n
+        for day, feeds in planted.items()
+        if day in days
+        for kind, n in feeds["events"].items()
+        if kind.startswith("corrupt.")
     )
     assert wanted > 0
     assert len(events[events["rule"] != "late"]) == wanted

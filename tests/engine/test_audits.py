@@ -19,7 +19,7 @@ RECOMMENDED = "ds date, surface string, user_id bigint, rank int, item_id bigint
 CANDIDATE = "ds date, channel string, user_id bigint, item_id bigint, rank int"
 FUSED = "ds date, user_id bigint, item_id bigint, rank int"
 ITEMS = "ds date, item_id bigint, category string, status string, stock int"
-PAIRS = ("ds date, user_id bigint, item_id bigint, targets int, purchases int, rejections int, strength double")
+PAIRS = "ds date, user_id bigint, item_id bigint, targets int, purchases int, rejections int, strength double"
 ITEM_DAILY = "ds date, item_id bigint, impressions int, targets int"
 USERS = "ds date, user_id bigint, gender string, registered_at_ms bigint"
 
@@ -46,10 +46,14 @@ def rows_of(contract, frame):
 
 def evaluate(spark, recommendations=(), recall=(), fused=(), pairs=(), items=(), market=None, **params):
     frame = evaluation.build(
-        spark.createDataFrame(list(recommendations), RECOMMENDED), spark.createDataFrame(list(recall), CANDIDATE),
-        spark.createDataFrame(list(fused), FUSED), spark.createDataFrame(list(pairs), PAIRS),
-        spark.createDataFrame(list(items), ITEMS), days=TODAY,
-        params=evaluation.Params(horizons=(1,), **params), market=market or Market("test"),
+        spark.createDataFrame(list(recommendations), RECOMMENDED),
+        spark.createDataFrame(list(recall), CANDIDATE),
+        spark.createDataFrame(list(fused), FUSED),
+        spark.createDataFrame(list(pairs), PAIRS),
+        spark.createDataFrame(list(items), ITEMS),
+        days=TODAY,
+        params=evaluation.Params(horizons=(1,), **params),
+        market=market or Market("test"),
     )
     rows = rows_of(evaluation.CONTRACT, frame)
     assert all(r["ds"] == D2 and r["list_ds"] == D1 and r["horizon_days"] == 1 and r["group"] == "all" for r in rows)
@@ -62,15 +66,23 @@ def small(spark):
         spark,
         # users 1 and 2 take something on the next day, user 3 nothing, user 4 has no list
         recommendations=[
-            *recommended(D1, 1, [10, 11, 12]), *recommended(D1, 2, [11, 10, 13]), *recommended(D1, 3, [13, 12]),
+            *recommended(D1, 1, [10, 11, 12]),
+            *recommended(D1, 2, [11, 10, 13]),
+            *recommended(D1, 3, [13, 12]),
             *recommended(D1, 1, [13], surface="detail"),
         ],
         recall=[(D1, "popular", 1, 12, 1), (D1, "popular", 1, 11, 2), (D1, "popular", 3, 10, 1)],
         fused=[(D1, 1, 11, 1), (D1, 2, 13, 1)],
         pairs=[
-            taken(D2, 1, 11), taken(D2, 1, 14), taken(D2, 2, 11), taken(D2, 4, 10), taken(D2, 3, 10, targets=0),
+            taken(D2, 1, 11),
+            taken(D2, 1, 14),
+            taken(D2, 2, 11),
+            taken(D2, 4, 10),
+            taken(D2, 3, 10, targets=0),
             # before the lists: 13 has three takers, 12 two, 11 one
-            *[taken(D1, u, 13) for u in (5, 6, 7)], *[taken(D1, u, 12) for u in (5, 6)], taken(D1, 2, 11),
+            *[taken(D1, u, 13) for u in (5, 6, 7)],
+            *[taken(D1, u, 12) for u in (5, 6)],
+            taken(D1, 2, 11),
         ],
         items=items_of(D1, (10, "a"), (11, "a"), (12, "b"), (13, "b"), (15, "c")),
     )
@@ -132,8 +144,13 @@ def test_baselines_obey_the_rule_of_repeats(spark):
     given = {
         "recommendations": recommended(D1, 1, [11]),
         # user 1 bought 10 the day before and rejected 12; both are the most popular
-        "pairs": [taken(D2, 1, 10), taken(D1, 1, 10, 5.0, purchases=1), taken(D1, 2, 10), taken(D1, 2, 12),
-                  taken(D1, 1, 12, rejections=1)],
+        "pairs": [
+            taken(D2, 1, 10),
+            taken(D1, 1, 10, 5.0, purchases=1),
+            taken(D1, 2, 10),
+            taken(D1, 2, 12),
+            taken(D1, 1, 12, rejections=1),
+        ],
         "items": items_of(D1, (10, "milk"), (11, "milk"), (12, "milk")),
     }
     once = evaluate(spark, **given)
@@ -150,7 +167,9 @@ def test_baselines_obey_the_rule_of_repeats(spark):
 def test_what_cannot_be_bought_is_in_no_baseline_and_no_catalogue(spark):
     items = [(D1, 10, "a", "delisted", None), (D1, 11, "a", "active", 0), (D1, 12, "a", None, 3)]
     found = evaluate(
-        spark, recommendations=recommended(D1, 1, [12]), items=items,
+        spark,
+        recommendations=recommended(D1, 1, [12]),
+        items=items,
         pairs=[taken(D2, 1, 10), *[taken(D1, u, i) for u in (2, 3) for i in (10, 11)], taken(D1, 2, 12)],
     )
     assert found["baseline:popularity", "coverage@10"]["value"] == 1
@@ -170,8 +189,11 @@ def test_evaluation_does_not_depend_on_the_order_of_its_inputs(spark, small):
 
 def diverse(spark, recommendations, items, item_daily=(), **params):
     frame = diversity.build(
-        spark.createDataFrame(list(recommendations), RECOMMENDED), spark.createDataFrame(list(items), ITEMS),
-        spark.createDataFrame(list(item_daily), ITEM_DAILY), days=TODAY, params=diversity.Params(**params),
+        spark.createDataFrame(list(recommendations), RECOMMENDED),
+        spark.createDataFrame(list(items), ITEMS),
+        spark.createDataFrame(list(item_daily), ITEM_DAILY),
+        days=TODAY,
+        params=diversity.Params(**params),
     )
     return {(r["subject"], r["metric"]): r for r in rows_of(diversity.CONTRACT, frame)}
 
@@ -218,10 +240,13 @@ def test_no_lists_no_diversity(spark):
 
 def fair(spark, recommendations, users, active=(), pairs=(), groups=("gender",), **params):
     frame = fairness.build(
-        spark.createDataFrame(list(recommendations), RECOMMENDED), spark.createDataFrame(list(users), USERS),
+        spark.createDataFrame(list(recommendations), RECOMMENDED),
+        spark.createDataFrame(list(users), USERS),
         spark.createDataFrame([(D2, u) for u in active], "ds date, user_id bigint"),
-        spark.createDataFrame(list(pairs), PAIRS), days=TODAY,
-        params=fairness.Params(horizons=(1,), **params), market=Market("test", groups=groups),
+        spark.createDataFrame(list(pairs), PAIRS),
+        days=TODAY,
+        params=fairness.Params(horizons=(1,), **params),
+        market=Market("test", groups=groups),
     )
     return {(r["attribute"], r["group"], r["kind"], r["metric"]): r for r in rows_of(fairness.CONTRACT, frame)}
 
@@ -233,13 +258,22 @@ def groups(spark):
     return fair(
         spark,
         # f: three lists, two of them personal; m: one of two personal, user 6 has no list; 7 has no gender
-        [*recommended(D2, 1, personal), *recommended(D2, 2, personal, ["item_cf", "popular"]),
-         *recommended(D2, 3, personal, common), *recommended(D2, 4, personal), *recommended(D2, 5, personal, common),
-         *recommended(D2, 7, personal),
-         *recommended(D1, 1, [1, 2]), *recommended(D1, 2, [1, 2]), *recommended(D1, 4, [1, 2])],
-        users, active=[6],
+        [
+            *recommended(D2, 1, personal),
+            *recommended(D2, 2, personal, ["item_cf", "popular"]),
+            *recommended(D2, 3, personal, common),
+            *recommended(D2, 4, personal),
+            *recommended(D2, 5, personal, common),
+            *recommended(D2, 7, personal),
+            *recommended(D1, 1, [1, 2]),
+            *recommended(D1, 2, [1, 2]),
+            *recommended(D1, 4, [1, 2]),
+        ],
+        users,
+        active=[6],
         pairs=[taken(D2, 1, 1), taken(D2, 2, 2), taken(D2, 4, 9)],
-        min_group=2, personalised_items=1,
+        min_group=2,
+        personalised_items=1,
     )
 
 

@@ -23,8 +23,12 @@ SCHEMA = "ds date, user_id bigint, item_id bigint, clicks int, kind string"
 
 
 def table(name="silver.acts", checks=(), keys=("user_id", "item_id")):
-    columns = [Column("user_id", "bigint", "Who."), Column("item_id", "bigint", "What."),
-               Column("clicks", "int", "Clicks."), Column("kind", "string", "Kind.")]
+    columns = [
+        Column("user_id", "bigint", "Who."),
+        Column("item_id", "bigint", "What."),
+        Column("clicks", "int", "Clicks."),
+        Column("kind", "string", "Kind."),
+    ]
     return Table(name, "silver", "tests", "A table.", columns, list(keys), checks=checks)
 
 
@@ -68,7 +72,10 @@ def stage(spark, tmp_path):
 
 
 ALL_KINDS = (
-    between("clicks", 0, 9), not_null("kind", mostly=0.6), in_set("kind", ["a", "b"]), rows_between(1, 3),
+    between("clicks", 0, 9),
+    not_null("kind", mostly=0.6),
+    in_set("kind", ["a", "b"]),
+    rows_between(1, 3),
     no_rows_where("clicks > 5 AND kind = 'a'", "an a has few clicks"),
 )
 
@@ -83,14 +90,17 @@ def test_good_rows_pass_every_kind_of_check(stage):
     assert {r["column"] for r in rows if r["check"].startswith("not_null")} == {"ds", "user_id", "item_id", "kind"}
 
 
-@pytest.mark.parametrize(("check", "bad", "said"), [
-    (between("clicks", 0, 9), (D2, 3, 1, 12, "a"), "1 of 4 rows breaking it, as 12"),
-    (between("clicks", 0, None), (D2, 3, 1, -1, "a"), "1 of 4 rows breaking it, as -1"),
-    (not_null("kind", mostly=0.6), (D2, 3, 1, 1, None), "2 of 4 rows breaking it"),
-    (in_set("kind", ["a", "b"]), (D2, 3, 1, 1, "z"), "1 of 4 rows breaking it, as z"),
-    (rows_between(1, 3), (D2, 3, 1, 1, "a"), "4 rows"),
-    (no_rows_where("clicks > 5 AND kind = 'a'", "few"), (D2, 3, 1, 6, "a"), "1 of 4 rows breaking it"),
-])
+@pytest.mark.parametrize(
+    ("check", "bad", "said"),
+    [
+        (between("clicks", 0, 9), (D2, 3, 1, 12, "a"), "1 of 4 rows breaking it, as 12"),
+        (between("clicks", 0, None), (D2, 3, 1, -1, "a"), "1 of 4 rows breaking it, as -1"),
+        (not_null("kind", mostly=0.6), (D2, 3, 1, 1, None), "2 of 4 rows breaking it"),
+        (in_set("kind", ["a", "b"]), (D2, 3, 1, 1, "z"), "1 of 4 rows breaking it, as z"),
+        (rows_between(1, 3), (D2, 3, 1, 1, "a"), "4 rows"),
+        (no_rows_where("clicks > 5 AND kind = 'a'", "few"), (D2, 3, 1, 6, "a"), "1 of 4 rows breaking it"),
+    ],
+)
 def test_a_bad_row_stops_the_publish_and_is_recorded(stage, check, bad, said):
     made = stage((table(checks=[check]), [*GOOD, bad]))
     with pytest.raises(CheckFailed) as caught:
@@ -118,7 +128,8 @@ def test_repeated_and_missing_keys_are_found(stage):
 
 def test_one_bad_table_of_several_is_named_and_all_are_recorded(stage):
     made = stage(
-        (table("silver.one", [rows_between(1)]), GOOD), (table("silver.two", [rows_between(9)]), GOOD),
+        (table("silver.one", [rows_between(1)]), GOOD),
+        (table("silver.two", [rows_between(9)]), GOOD),
         (table("silver.three", [rows_between(1)]), GOOD),
     )
     with pytest.raises(CheckFailed, match="silver.two") as caught:
@@ -154,10 +165,14 @@ def test_a_table_without_expectations_fails(stage):
         made.gate()
 
 
-@pytest.mark.parametrize("check", [
-    no_rows_where("nowhere > 1", "why", verdict=WARN), between("kind", 0, 9, verdict=WARN),
-    Check("unheard_of", {}, WARN),
-])
+@pytest.mark.parametrize(
+    "check",
+    [
+        no_rows_where("nowhere > 1", "why", verdict=WARN),
+        between("kind", 0, 9, verdict=WARN),
+        Check("unheard_of", {}, WARN),
+    ],
+)
 def test_a_check_that_cannot_be_judged_fails_whatever_its_verdict(stage, check):
     made = stage((table(checks=[check, rows_between(1)]), GOOD))
     with pytest.raises(CheckFailed, match="no answer"):
@@ -188,11 +203,20 @@ def test_exceptions_are_found_flat_and_by_metric():
 
 
 def test_a_version_key_is_no_key_before_publishing():
-    served = Table("serving.lists", "serving", "tests", "Lists.",
-                   [Column("release_id", "string", "Release."), Column("user_id", "bigint", "Who.")],
-                   ["user_id"], replace_by="release_id", append=True)
+    served = Table(
+        "serving.lists",
+        "serving",
+        "tests",
+        "Lists.",
+        [Column("release_id", "string", "Release."), Column("user_id", "bigint", "Who.")],
+        ["user_id"],
+        replace_by="release_id",
+        append=True,
+    )
     assert [c.name for c in checks_of(served)] == [
-        "not_null(ds, mostly=1.0)", "not_null(user_id, mostly=1.0)", "unique(keys=ds+user_id)"
+        "not_null(ds, mostly=1.0)",
+        "not_null(user_id, mostly=1.0)",
+        "unique(keys=ds+user_id)",
     ]
 
 

@@ -100,7 +100,9 @@ def shop(spark, tmp_path):
             "items": {
                 "from": "goods",
                 "select": {
-                    "item_id": "name", "title": "initcap(name)", "category": "kind",
+                    "item_id": "name",
+                    "title": "initcap(name)",
+                    "category": "kind",
                     "price_minor": "round(100 * price)",
                 },
                 "day": "first",
@@ -108,8 +110,13 @@ def shop(spark, tmp_path):
             "orders": {
                 "from": "sales",
                 "select": {
-                    "order_line_id": "sale", "order_id": "sale", "user_id": "who", "item_id": "what", "at": "`when`",
-                    "kind": "'sale'", "amount_minor": "round(100 * paid)",
+                    "order_line_id": "sale",
+                    "order_id": "sale",
+                    "user_id": "who",
+                    "item_id": "what",
+                    "at": "`when`",
+                    "kind": "'sale'",
+                    "amount_minor": "round(100 * paid)",
                 },
             },
         },
@@ -121,7 +128,8 @@ def test_every_day_of_every_feed_is_landed(shop):
     result = shop.run()
     assert (str(result.first), str(result.last)) == ("2024-03-01", "2024-03-04")
     assert {f.name: (f.read, f.written, f.days, f.days_new) for f in result.feeds} == {
-        "items": (3, 3, 4, 4), "orders": (3, 3, 4, 4),
+        "items": (3, 3, 4, 4),
+        "orders": (3, 3, 4, 4),
     }
     # 23:30 in New York is the next day in UTC, but the market's day counts.
     assert [r["order_line_id"] for r in shop.rows("orders", "2024-03-01")] == ["1", "2"]
@@ -190,7 +198,10 @@ def test_bad_rows_are_rejected_with_reason_file_and_content(shop):
     assert sales.rows == 9
     assert sales.rejected == {"paid: is no decimal(10,2)": 1, "the line does not have the columns of its header": 1}
     assert orders.rejected == {
-        "user_id: missing": 1, "at: is no timestamp": 1, "amount_minor: below 0": 1, "order_line_id: repeated": 1,
+        "user_id: missing": 1,
+        "at: is no timestamp": 1,
+        "amount_minor: below 0": 1,
+        "order_line_id: repeated": 1,
     }
     assert (orders.read, orders.written, result.rejected) == (7, 3, 6)
     assert {(r["reason"], r["line"]) for r in shop.rejects(result, "sales")} >= {
@@ -220,9 +231,7 @@ def test_days_limit_what_is_landed_and_older_state_is_on_the_first(shop):
 
 
 def test_jsonl_parquet_gzip_bom_and_headerless_files_are_read(shop):
-    rows = [
-        {"sale": n, "who": "ann", "what": "tea", "when": f"2024-03-0{n}T10:00:00Z", "paid": 1.5} for n in (1, 2)
-    ]
+    rows = [{"sale": n, "who": "ann", "what": "tea", "when": f"2024-03-0{n}T10:00:00Z", "paid": 1.5} for n in (1, 2)]
     with gzip.open(shop.source / "s.jsonl.gz", "wt") as handle:
         handle.write("\n".join([*map(json.dumps, rows), "{broken"]))
     shop.mapping["sources"]["sales"] = {"files": "s.jsonl.gz", "format": "jsonl", "types": {"paid": "double"}}
@@ -231,13 +240,18 @@ def test_jsonl_parquet_gzip_bom_and_headerless_files_are_read(shop):
     assert result.feeds[1].written == 2 and sum(result.sources[0].rejected.values()) == 1
     assert result.feeds[0].written == 3
 
-    pq.write_table(pq.read_table(shop.day("orders", "2024-03-01") / "import.parquet", partitioning=None),
-                   shop.source / "o.parquet")
+    pq.write_table(
+        pq.read_table(shop.day("orders", "2024-03-01") / "import.parquet", partitioning=None), shop.source / "o.parquet"
+    )
     shop.mapping["market"]["name"] = "other"
     shop.mapping["sources"]["sales"] = {"files": "o.parquet", "format": "parquet"}
     shop.mapping["feeds"]["orders"]["select"] |= {
-        "order_line_id": "order_line_id", "order_id": "order_id", "user_id": "user_id", "item_id": "item_id",
-        "at": "at", "amount_minor": "amount_minor",
+        "order_line_id": "order_line_id",
+        "order_id": "order_id",
+        "user_id": "user_id",
+        "item_id": "item_id",
+        "at": "at",
+        "amount_minor": "amount_minor",
     }
     (shop.source / "goods.csv").write_text("tea,drinks\n")
     shop.mapping["sources"]["goods"] = {"files": "goods.csv", "header": False, "columns": ["name", "kind"]}
@@ -268,37 +282,40 @@ def test_the_worked_example_of_the_guide_does_what_the_guide_says(spark, tmp_pat
     assert (done.folder / "rejected-sales.jsonl").read_text().strip() == line
 
 
-@pytest.mark.parametrize(("path", "value", "parts"), [
-    ("version", 2, ["version", "version 1"]),
-    ("colour", "red", ["unknown option ['colour']"]),
-    ("market.timezone", "Mars/Base", ["Mars/Base"]),
-    ("market.colour", "red", ["market", "colour"]),
-    ("days", {"first": "soon"}, ["days.first", "expected a date"]),
-    ("sources.sales.files", "../x.csv", ["sources.sales.files", "inside the source folder"]),
-    ("sources.sales.files", "none*.csv", ["sources.sales.files", "none*.csv"]),
-    ("sources.sales.format", "xls", ["sources.sales.format", "xls", "parquet"]),
-    ("sources.sales.header", "yes", ["sources.sales.header", "true or false"]),
-    ("sources.sales.types", {"paid": "money"}, ["sources.sales.types.paid", "money"]),
-    ("sources.sales.types", {"payd": "int"}, ["sources.sales.types", "payd", "'paid'"]),
-    ("sources.sales.encoding", "utf-99", ["sources.sales.encoding", "utf-99"]),
-    ("feeds.sails", {}, ["feeds.sails", "orders"]),
-    ("feeds.orders.from", "sails", ["feeds.orders.from", "sails", "goods"]),
-    ("feeds.orders.day", "first", ["feeds.orders.day"]),
-    ("feeds.orders.select.colour", "who", ["feeds.orders.select", "colour", "amount_minor"]),
-    ("feeds.orders.select.user_id", "whom", ["feeds.orders.select.user_id", "whom in sales", "'who'"]),
-    ("feeds.orders.select.user_id", "who who who", ["feeds.orders.select.user_id", "PARSE_SYNTAX_ERROR"]),
-    ("feeds.orders.select.user_id", "upcase(who)", ["feeds.orders.select.user_id", "upcase"]),
-    ("feeds.orders.select.user_id", "double(sale)", ["feeds.orders.select.user_id", "cast an id"]),
-    ("feeds.orders.select.user_id", "split(who, 'n')", ["feeds.orders.select.user_id", "array"]),
-    ("feeds.orders.select.quantity", "100 * who", ["feeds.orders.select.quantity", "CAST_INVALID_INPUT", "types"]),
-    ("feeds.orders.select.at", "'soon'", ["no row of ['orders']", "at: is no timestamp"]),
-    ("feeds.items.select.price_minor", "-1", ["feeds.items", "every row is rejected", "price_minor: below 0"]),
-    ("feeds.orders.where", "whom = 1", ["feeds.orders.where", "whom in sales"]),
-    ("feeds.items.day", "sold", ["feeds.items.day", "sold in goods"]),
-    ("views", {"v": "select nothing"}, ["views.v"]),
-    ("views", {"v": "drop view sales"}, ["views.v", "PARSE_SYNTAX_ERROR"]),
-    ("views", {"sales": "select 1"}, ["views", "sales"]),
-])
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("version", 2, ["version", "version 1"]),
+        ("colour", "red", ["unknown option ['colour']"]),
+        ("market.timezone", "Mars/Base", ["Mars/Base"]),
+        ("market.colour", "red", ["market", "colour"]),
+        ("days", {"first": "soon"}, ["days.first", "expected a date"]),
+        ("sources.sales.files", "../x.csv", ["sources.sales.files", "inside the source folder"]),
+        ("sources.sales.files", "none*.csv", ["sources.sales.files", "none*.csv"]),
+        ("sources.sales.format", "xls", ["sources.sales.format", "xls", "parquet"]),
+        ("sources.sales.header", "yes", ["sources.sales.header", "true or false"]),
+        ("sources.sales.types", {"paid": "money"}, ["sources.sales.types.paid", "money"]),
+        ("sources.sales.types", {"payd": "int"}, ["sources.sales.types", "payd", "'paid'"]),
+        ("sources.sales.encoding", "utf-99", ["sources.sales.encoding", "utf-99"]),
+        ("feeds.sails", {}, ["feeds.sails", "orders"]),
+        ("feeds.orders.from", "sails", ["feeds.orders.from", "sails", "goods"]),
+        ("feeds.orders.day", "first", ["feeds.orders.day"]),
+        ("feeds.orders.select.colour", "who", ["feeds.orders.select", "colour", "amount_minor"]),
+        ("feeds.orders.select.user_id", "whom", ["feeds.orders.select.user_id", "whom in sales", "'who'"]),
+        ("feeds.orders.select.user_id", "who who who", ["feeds.orders.select.user_id", "PARSE_SYNTAX_ERROR"]),
+        ("feeds.orders.select.user_id", "upcase(who)", ["feeds.orders.select.user_id", "upcase"]),
+        ("feeds.orders.select.user_id", "double(sale)", ["feeds.orders.select.user_id", "cast an id"]),
+        ("feeds.orders.select.user_id", "split(who, 'n')", ["feeds.orders.select.user_id", "array"]),
+        ("feeds.orders.select.quantity", "100 * who", ["feeds.orders.select.quantity", "CAST_INVALID_INPUT", "types"]),
+        ("feeds.orders.select.at", "'soon'", ["no row of ['orders']", "at: is no timestamp"]),
+        ("feeds.items.select.price_minor", "-1", ["feeds.items", "every row is rejected", "price_minor: below 0"]),
+        ("feeds.orders.where", "whom = 1", ["feeds.orders.where", "whom in sales"]),
+        ("feeds.items.day", "sold", ["feeds.items.day", "sold in goods"]),
+        ("views", {"v": "select nothing"}, ["views.v"]),
+        ("views", {"v": "drop view sales"}, ["views.v", "PARSE_SYNTAX_ERROR"]),
+        ("views", {"sales": "select 1"}, ["views", "sales"]),
+    ],
+)
 def test_a_wrong_mapping_names_the_place(shop, path, value, parts):
     *parents, last = path.split(".")
     node = shop.mapping
@@ -308,14 +325,25 @@ def test_a_wrong_mapping_names_the_place(shop, path, value, parts):
     shop.fails(*parts)
 
 
-@pytest.mark.parametrize(("name", "content", "parts"), [
-    ("sales.csv", b"", ["sales.csv is empty"]),
-    ("sales.csv", SALES.replace("paid", "price").encode(), ["sources.sales.types", "sales.csv has no column ['paid']"]),
-    ("sales.csv", SALES.replace("who", "buyer").encode(), ["feeds.orders.select.user_id", "who in sales", "'buyer'"]),
-    ("sales.csv", SALES.replace("who", "what").encode(), ["sales.csv names the column 'what' twice"]),
-    ("sales.csv", SALES.replace("bob", "b\xf6b").encode("latin-1"), ["sales.csv is not UTF-8 (line 3)"]),
-    ("sales2.csv", b"who,sale,what,when,paid\n", ["sales2.csv has columns ['who', 'sale'"]),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "parts"),
+    [
+        ("sales.csv", b"", ["sales.csv is empty"]),
+        (
+            "sales.csv",
+            SALES.replace("paid", "price").encode(),
+            ["sources.sales.types", "sales.csv has no column ['paid']"],
+        ),
+        (
+            "sales.csv",
+            SALES.replace("who", "buyer").encode(),
+            ["feeds.orders.select.user_id", "who in sales", "'buyer'"],
+        ),
+        ("sales.csv", SALES.replace("who", "what").encode(), ["sales.csv names the column 'what' twice"]),
+        ("sales.csv", SALES.replace("bob", "b\xf6b").encode("latin-1"), ["sales.csv is not UTF-8 (line 3)"]),
+        ("sales2.csv", b"who,sale,what,when,paid\n", ["sales2.csv has columns ['who', 'sale'"]),
+    ],
+)
 def test_a_broken_file_is_named(shop, name, content, parts):
     (shop.source / name).write_bytes(content)
     shop.fails(*parts)
@@ -356,8 +384,9 @@ def test_the_mappings_that_come_with_nightjar_are_legal(path):
 
 @real_data
 def test_completejourney_is_imported_whole(spark, tmp_path):
-    result = import_data(spark, tmp_path, ROOT / "mappings/completejourney.yaml", DATA / "completejourney",
-                         landing=tmp_path / "landing")
+    result = import_data(
+        spark, tmp_path, ROOT / "mappings/completejourney.yaml", DATA / "completejourney", landing=tmp_path / "landing"
+    )
     assert (str(result.first), str(result.last), result.rejected) == ("2017-01-01", "2017-12-31", 0)
     found = {f.name: f.written for f in result.feeds}
     # 100,000 lines less the 577 with quantity 0.
@@ -373,8 +402,9 @@ def test_completejourney_is_imported_whole(spark, tmp_path):
 
 @real_data
 def test_movielens_is_imported_for_its_days(spark, tmp_path):
-    result = import_data(spark, tmp_path, ROOT / "mappings/ml-latest-small.yaml", DATA / "ml-latest-small",
-                         landing=tmp_path / "landing")
+    result = import_data(
+        spark, tmp_path, ROOT / "mappings/ml-latest-small.yaml", DATA / "ml-latest-small", landing=tmp_path / "landing"
+    )
     users, items, events = result.feeds
     assert (users.written, items.written, result.rejected) == (610, 9_742, 0)
     assert events.read == 100_836 and events.written + events.left_out["outside the days"] == events.read

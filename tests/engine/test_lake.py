@@ -23,8 +23,13 @@ from jobs.settings import Market, Settings
 D1, D2, D3 = (dt.date(2024, 3, d) for d in (1, 2, 3))
 PLAIN = Table("silver.things", "silver", "me", "Things.", [Column("n", "bigint", "Number.")], ["n"])
 SLICED = Table(
-    "candidates.things", "candidates", "me", "Things by channel.",
-    [Column("channel", "string", "Channel."), Column("n", "bigint", "Number.")], ["n"], replace_by="channel",
+    "candidates.things",
+    "candidates",
+    "me",
+    "Things by channel.",
+    [Column("channel", "string", "Channel."), Column("n", "bigint", "Number.")],
+    ["n"],
+    replace_by="channel",
 )
 
 
@@ -110,9 +115,13 @@ def test_versions_of_an_append_only_table_stand_side_by_side(lake):
     assert content(lake, table) == {"2024-03-01/r1": [1], "2024-03-01/r2": [2]}
 
 
-@pytest.mark.parametrize(("rows", "slices"), [
-    ({"ds=2024-03-03/channel=a": [1]}, None), ({"ds=2024-03-01/channel=b": [1]}, ["a"]),
-])
+@pytest.mark.parametrize(
+    ("rows", "slices"),
+    [
+        ({"ds=2024-03-03/channel=a": [1]}, None),
+        ({"ds=2024-03-01/channel=b": [1]}, ["a"]),
+    ],
+)
 def test_a_stray_day_or_slice_is_refused_and_nothing_changes(lake, rows, slices):
     before = publish(lake, SLICED, "a", {"ds=2024-03-01/channel=a": [1]}, DayRange.day(D1))
     with pytest.raises(ContractError, match="candidates.things: the build made rows of .*, outside 2024-03-01"):
@@ -131,9 +140,11 @@ def test_a_zombie_s_token_is_refused(lake):
 
 
 def test_a_held_lock_is_waited_for_and_then_named(lake):
-    with exclusive(lake.settings.locks, "silver.things"), pytest.raises(
-        PublishError, match="silver.things is being written by another run"
-    ), exclusive(lake.settings.locks, "silver.things", timeout_s=0.1):
+    with (
+        exclusive(lake.settings.locks, "silver.things"),
+        pytest.raises(PublishError, match="silver.things is being written by another run"),
+        exclusive(lake.settings.locks, "silver.things", timeout_s=0.1),
+    ):
         pass
 
 
@@ -191,14 +202,28 @@ def test_a_sweep_deletes_what_was_not_published_and_keeps_live_files(lake):
 
 
 def test_differences_are_told_column_by_column(lake):
-    lake.ensure(replace(PLAIN, columns=[
-        Column("n", "bigint", "Number."), Column("old", "string", "Old."), Column("kind", "int", "Kind."),
-    ]))
-    changed = replace(PLAIN, columns=[
-        Column("n", "bigint", "Number."), Column("kind", "string", "Kind."), Column("tags", "array<string>", "Tags."),
-    ])
+    lake.ensure(
+        replace(
+            PLAIN,
+            columns=[
+                Column("n", "bigint", "Number."),
+                Column("old", "string", "Old."),
+                Column("kind", "int", "Kind."),
+            ],
+        )
+    )
+    changed = replace(
+        PLAIN,
+        columns=[
+            Column("n", "bigint", "Number."),
+            Column("kind", "string", "Kind."),
+            Column("tags", "array<string>", "Tags."),
+        ],
+    )
     assert lake.differences(changed, lake.open(PLAIN.name)) == [
-        "column tags is new", "column old is no longer declared", 'column kind is "integer", declared "string"',
+        "column tags is new",
+        "column old is no longer declared",
+        'column kind is "integer", declared "string"',
     ]
 
 
@@ -211,9 +236,14 @@ def test_a_table_that_differs_from_its_contract_is_not_written(lake):
 
 def test_migrate_adds_nullable_columns_and_keeps_the_rows(lake):
     publish(lake, PLAIN, "a", {"ds=2024-03-01": [1]}, DayRange.day(D1))
-    wider = replace(PLAIN, columns=[
-        *PLAIN.columns, Column("tag", "string", "Tag."), Column("parts", "array<struct<a:string,b:int>>", "Parts."),
-    ])
+    wider = replace(
+        PLAIN,
+        columns=[
+            *PLAIN.columns,
+            Column("tag", "string", "Tag."),
+            Column("parts", "array<struct<a:string,b:int>>", "Parts."),
+        ],
+    )
     done = migrate(lake, Catalog({wider.name: Node(wider, print)}))
     assert done == [{"table": "silver.things", "added": "tag, parts"}]
     assert lake.differences(wider, lake.ensure(wider)) == []

@@ -84,36 +84,53 @@ def found(spark, tmp_path_factory) -> dict[str, dict]:
     kinds = ("csv", "csv.gz", "jsonl", "jsonl.gz")
     files: dict[str, object] = {f"data.{kind}": [row(f"of {kind}")] for kind in kinds}
     land(place, D1, {**files, "data.parquet": pa.Table.from_pylist([row("of parquet")])})
-    land(place, D2, {
-        "more.csv": [row("more csv", colour="red", shape="round")],
-        "more.jsonl": [row("more jsonl", colour="red", size=3)],
-        "more.parquet": pa.Table.from_pylist([row("more parquet", colour="red")]),
-        "marks.csv": [row("marks csv", extra="mine", raw="too", file="also")],
-        "less.csv": [{k: GIVEN[k] for k in NAMES[:4]} | {"survey_id": "less csv"}],
-        "less.jsonl": [{k: GIVEN[k] for k in NAMES[:3]} | {"survey_id": "less jsonl"}],
-        "less.parquet": pa.Table.from_pylist([{k: GIVEN[k] for k in NAMES[:4]} | {"survey_id": "less parquet"}]),
-        "turned.csv": [dict(reversed(row("turned csv").items()))],
-        "typed.parquet": pa.table({
-            **{k: [GIVEN[k]] for k in ("user_id", "kind")}, "survey_id": ["typed parquet"],
-            "at": pa.array([dt.datetime(2024, 3, 1, 10, 30)], pa.timestamp("us")),
-            "score": pa.array([9], pa.int64()), "answer": pa.array([None], pa.string()),
-        }),
-        "other.parquet": pa.table({
-            **{k: [GIVEN[k]] for k in ("user_id", "kind")}, "survey_id": ["other parquet"],
-            "at": pa.array([dt.datetime(2024, 3, 1, 10, 30)], pa.timestamp("us")),
-            "score": pa.array([9.0], pa.float64()), "answer": pa.array([None], pa.string()),
-        }),
-    }, part="b")
+    land(
+        place,
+        D2,
+        {
+            "more.csv": [row("more csv", colour="red", shape="round")],
+            "more.jsonl": [row("more jsonl", colour="red", size=3)],
+            "more.parquet": pa.Table.from_pylist([row("more parquet", colour="red")]),
+            "marks.csv": [row("marks csv", extra="mine", raw="too", file="also")],
+            "less.csv": [{k: GIVEN[k] for k in NAMES[:4]} | {"survey_id": "less csv"}],
+            "less.jsonl": [{k: GIVEN[k] for k in NAMES[:3]} | {"survey_id": "less jsonl"}],
+            "less.parquet": pa.Table.from_pylist([{k: GIVEN[k] for k in NAMES[:4]} | {"survey_id": "less parquet"}]),
+            "turned.csv": [dict(reversed(row("turned csv").items()))],
+            "typed.parquet": pa.table(
+                {
+                    **{k: [GIVEN[k]] for k in ("user_id", "kind")},
+                    "survey_id": ["typed parquet"],
+                    "at": pa.array([dt.datetime(2024, 3, 1, 10, 30)], pa.timestamp("us")),
+                    "score": pa.array([9], pa.int64()),
+                    "answer": pa.array([None], pa.string()),
+                }
+            ),
+            "other.parquet": pa.table(
+                {
+                    **{k: [GIVEN[k]] for k in ("user_id", "kind")},
+                    "survey_id": ["other parquet"],
+                    "at": pa.array([dt.datetime(2024, 3, 1, 10, 30)], pa.timestamp("us")),
+                    "score": pa.array([9.0], pa.float64()),
+                    "answer": pa.array([None], pa.string()),
+                }
+            ),
+        },
+        part="b",
+    )
     head = ",".join(NAMES).encode() + b"\n"
-    land(place, D3, {
-        "torn.csv": head + b"good csv,u1,2024-03-03,nps,9,\n" + b"too,few\n" + b"e,i,g,h,t,v,a,l\n",
-        "quoted.csv": head + b'"comma, quote "" csv",u1,2024-03-03,nps,9,"a|b"\n',
-        "torn.jsonl": b'{"survey_id": "good jsonl", "user_id": "u1"}\n{"survey_id": "half\n[1, 2]\nno json\n',
-        "bytes.csv": head + b"bytes csv,caf\xe9,2024-03-03,nps,9,\n",
-        "bytes.jsonl": b'{"survey_id": "bytes jsonl", "user_id": "caf\xe9"}\n',
-        "empty.csv": head,
-        "nothing.jsonl": b"",
-    })
+    land(
+        place,
+        D3,
+        {
+            "torn.csv": head + b"good csv,u1,2024-03-03,nps,9,\n" + b"too,few\n" + b"e,i,g,h,t,v,a,l\n",
+            "quoted.csv": head + b'"comma, quote "" csv",u1,2024-03-03,nps,9,"a|b"\n',
+            "torn.jsonl": b'{"survey_id": "good jsonl", "user_id": "u1"}\n{"survey_id": "half\n[1, 2]\nno json\n',
+            "bytes.csv": head + b"bytes csv,caf\xe9,2024-03-03,nps,9,\n",
+            "bytes.jsonl": b'{"survey_id": "bytes jsonl", "user_id": "caf\xe9"}\n',
+            "empty.csv": head,
+            "nothing.jsonl": b"",
+        },
+    )
     return read(spark, place, D1, D3)
 
 
@@ -125,10 +142,14 @@ def test_every_kind_of_file_reads_alike(found, kind):
     assert read["file"] == f"ds=2024-03-01/data.{kind}"
 
 
-@pytest.mark.parametrize(("kind", "extra"), [
-    ("csv", {"colour": "red", "shape": "round"}), ("jsonl", {"colour": "red", "size": "3"}),
-    ("parquet", {"colour": "red"}),
-])
+@pytest.mark.parametrize(
+    ("kind", "extra"),
+    [
+        ("csv", {"colour": "red", "shape": "round"}),
+        ("jsonl", {"colour": "red", "size": "3"}),
+        ("parquet", {"colour": "red"}),
+    ],
+)
 def test_unknown_columns_are_kept_aside(found, kind, extra):
     read = found[f"more {kind}"]
     assert json.loads(read["extra"]) == extra

@@ -54,8 +54,12 @@ steps.run_group("bronze", "{day}", "demo", "run", "bronze", 1)
 
 @pytest.mark.parametrize("point", ["stage", "publish"])
 def test_a_killed_task_is_healed_by_its_next_try(landed, point):
-    child = subprocess.run([sys.executable, "-c", CHILD, point], env={**os.environ, "NIGHTJAR_SPARK": landed.spark},
-                           capture_output=True, timeout=180)
+    child = subprocess.run(
+        [sys.executable, "-c", CHILD, point],
+        env={**os.environ, "NIGHTJAR_SPARK": landed.spark},
+        capture_output=True,
+        timeout=180,
+    )
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()[-2000:]
     lake = Lake(landed)
     whole = [t for t in ("bronze.users", "bronze.items", "bronze.events") if lake.days(t)]
@@ -76,8 +80,9 @@ def test_a_dead_attempts_query_is_interrupted(landed, spark):
         "s = connect(load_settings('demo'), sys.argv[1]); "
         "s.range(0, 10**12, 1, 2).selectExpr('sum(hash(id) % 7)').collect()"
     )
-    child = subprocess.Popen([sys.executable, "-c", code, dead], env={**os.environ, "NIGHTJAR_SPARK": landed.spark},
-                             stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, dead], env={**os.environ, "NIGHTJAR_SPARK": landed.spark}, stderr=subprocess.PIPE
+    )
     time.sleep(8)
     child.kill()
     child.wait()
@@ -98,8 +103,11 @@ def test_a_zombie_cannot_publish(tmp_path):
 
 
 def test_a_lock_is_waited_for_and_then_refused(tmp_path):
-    with exclusive(tmp_path, "t"), pytest.raises(PublishError, match="being written by another run"), \
-            exclusive(tmp_path, "t", timeout_s=0.2):
+    with (
+        exclusive(tmp_path, "t"),
+        pytest.raises(PublishError, match="being written by another run"),
+        exclusive(tmp_path, "t", timeout_s=0.2),
+    ):
         raise AssertionError("two holders")
 
 
@@ -107,9 +115,15 @@ def test_overlapping_runs_end_in_a_whole_day(landed):
     """A backfill, a night and a command on the same day at once: each publish is whole, the last one stays."""
     children = [
         subprocess.Popen(
-            [sys.executable, "-c", f"from jobs import steps; steps.run_group('bronze', '{DAY}', 'demo', 'run-{n}', 'b', 1)"],
-            env={**os.environ, "NIGHTJAR_SPARK": landed.spark}, stderr=subprocess.PIPE,
-        ) for n in range(3)
+            [
+                sys.executable,
+                "-c",
+                f"from jobs import steps; steps.run_group('bronze', '{DAY}', 'demo', 'run-{n}', 'b', 1)",
+            ],
+            env={**os.environ, "NIGHTJAR_SPARK": landed.spark},
+            stderr=subprocess.PIPE,
+        )
+        for n in range(3)
     ]
     for child in children:
         _, errors = child.communicate(timeout=240)
@@ -124,5 +138,3 @@ def test_overlapping_runs_end_in_a_whole_day(landed):
             path = str(runner.lake.path(f"bronze.{feed}"))
             rows = runner.spark.read.format("delta").load(path).count()
             assert rows == row_counts(runner.lake, f"bronze.{feed}")[DAY]
-
-

@@ -8,7 +8,7 @@ from features.item_content import CONTRACT, Params, build
 from jobs.contract import DayRange
 from jobs.runner import conform
 
-ITEMS = ("ds date, item_id bigint, title string, description string, category string, subcategory string, brand string")
+ITEMS = "ds date, item_id bigint, title string, description string, category string, subcategory string, brand string"
 DS = "2024-03-10"
 
 
@@ -33,7 +33,10 @@ def test_equal_texts_give_equal_unit_vectors(frame):
 
 def test_related_words_are_nearer(frame):
     found = vectors(
-        frame, item(1, "red running shoe"), item(2, "blue running shoe"), item(3, "steel water kettle", "kitchen"),
+        frame,
+        item(1, "red running shoe"),
+        item(2, "blue running shoe"),
+        item(3, "steel water kettle", "kitchen"),
         dimensions=1024,
     )
     assert cosine(found, 1, 2) > cosine(found, 1, 3) + 0.3
@@ -42,8 +45,14 @@ def test_related_words_are_nearer(frame):
 def test_a_rare_word_weighs_more_than_one_in_every_text(frame):
     # 1 and 2 share the rare word, 1 and 3 a frequent one
     found = vectors(
-        frame, item(1, "quartz lamp"), item(2, "quartz rug"), item(3, "lamp sofa"), item(4, "lamp desk"),
-        item(5, "lamp bed"), item(6, "lamp chair"), dimensions=1024,
+        frame,
+        item(1, "quartz lamp"),
+        item(2, "quartz rug"),
+        item(3, "lamp sofa"),
+        item(4, "lamp desk"),
+        item(5, "lamp bed"),
+        item(6, "lamp chair"),
+        dimensions=1024,
     )
     assert cosine(found, 1, 2) > cosine(found, 1, 3)
 
@@ -65,7 +74,19 @@ def test_the_vector_has_the_asked_dimensions(frame):
 
 def test_words_of_other_days_do_not_change_the_weights(frame):
     alone = vectors(frame, item(1, "red shoe"), item(2, "blue shoe"))
-    beside = [r for r in conform(CONTRACT, build(
-        frame(ITEMS, [item(1, "red shoe"), item(2, "blue shoe"), *[item(i, "red", ds="2024-03-11") for i in range(9)]]),
-        days=DayRange.day(DS), params=Params())).collect() if str(r["ds"]) == DS]
+    beside = [
+        r
+        for r in conform(
+            CONTRACT,
+            build(
+                frame(
+                    ITEMS,
+                    [item(1, "red shoe"), item(2, "blue shoe"), *[item(i, "red", ds="2024-03-11") for i in range(9)]],
+                ),
+                days=DayRange.day(DS),
+                params=Params(),
+            ),
+        ).collect()
+        if str(r["ds"]) == DS
+    ]
     assert {r["item_id"]: r["vector"] for r in beside} == {i: r["vector"] for i, r in alone.items()}

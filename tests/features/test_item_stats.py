@@ -10,8 +10,10 @@ from jobs.runner import conform
 from jobs.settings import Market
 
 ITEMS = "ds date, item_id bigint, price_minor bigint, stock int, status string, created_at_ms bigint"
-DAILY = ("ds date, item_id bigint, impressions int, clicks int, targets int, target_users int, purchases int, "
-         "negatives int, play_sum double, plays int, rating_sum double, ratings int")
+DAILY = (
+    "ds date, item_id bigint, impressions int, clicks int, targets int, target_users int, purchases int, "
+    "negatives int, play_sum double, plays int, rating_sum double, ratings int"
+)
 DS = "2024-03-28"
 
 
@@ -24,8 +26,13 @@ def daily(item_id, ds=DS, shown=0, clicks=0, targets=0, users=0, bought=0, negat
 
 
 def stats(spark, items, days=(), timezone="UTC"):
-    made = build(literal(spark, ITEMS, items), literal(spark, DAILY, days), days=DayRange.day(DS), params=Params(),
-                 market=Market("test", timezone=timezone))
+    made = build(
+        literal(spark, ITEMS, items),
+        literal(spark, DAILY, days),
+        days=DayRange.day(DS),
+        params=Params(),
+        market=Market("test", timezone=timezone),
+    )
     return {r["item_id"]: r for r in conform(CONTRACT, made).collect()}
 
 
@@ -39,18 +46,33 @@ CREATED = int(dt.datetime(2024, 3, 26, 20, tzinfo=dt.UTC).timestamp() * 1000)
 
 @pytest.fixture(scope="module")
 def found(spark):
-    return stats(spark, [
-        item(1), item(2, created=CREATED), item(3),
-        item(11, price=75), item(11, "2024-03-10", price=100), item(11, "2024-02-29", price=1000),
-        item(12, price=50), item(13, price=None), item(14, price=0),
-        item(21, stock=1), item(22, status=None), item(23, stock=0), item(24, status="delisted"),
-        item(99, "2024-03-27"),
-    ], [
-        daily(1, shown=60, clicks=3, targets=3, users=2, negatives=2, play=(1.5, 2), rating=(9.0, 2)),
-        daily(1, "2024-03-21", shown=40, clicks=3, bought=1, play=(0.0, 1), rating=(3.0, 1)),
-        daily(1, "2024-02-29", shown=9999, clicks=9999, negatives=9999, rating=(1.0, 1)),  # age 28: outside
-        daily(3, clicks=300, targets=300, negatives=300), daily(98), daily(99),
-    ])
+    return stats(
+        spark,
+        [
+            item(1),
+            item(2, created=CREATED),
+            item(3),
+            item(11, price=75),
+            item(11, "2024-03-10", price=100),
+            item(11, "2024-02-29", price=1000),
+            item(12, price=50),
+            item(13, price=None),
+            item(14, price=0),
+            item(21, stock=1),
+            item(22, status=None),
+            item(23, stock=0),
+            item(24, status="delisted"),
+            item(99, "2024-03-27"),
+        ],
+        [
+            daily(1, shown=60, clicks=3, targets=3, users=2, negatives=2, play=(1.5, 2), rating=(9.0, 2)),
+            daily(1, "2024-03-21", shown=40, clicks=3, bought=1, play=(0.0, 1), rating=(3.0, 1)),
+            daily(1, "2024-02-29", shown=9999, clicks=9999, negatives=9999, rating=(1.0, 1)),  # age 28: outside
+            daily(3, clicks=300, targets=300, negatives=300),
+            daily(98),
+            daily(99),
+        ],
+    )
 
 
 def test_windows_end_on_the_built_day(found):
@@ -100,9 +122,17 @@ def test_an_item_that_is_no_longer_known_has_no_row(found):
 
 
 def test_popularity_ranks_by_users_of_the_week_then_of_the_month_and_days_are_the_market_s(spark):
-    found = stats(spark, [item(1, created=CREATED), item(2), item(3)], [
-        daily(1, users=5), daily(2, users=1), daily(3, users=1), daily(3, "2024-03-20", users=2),
-    ], timezone="Asia/Shanghai")
+    found = stats(
+        spark,
+        [item(1, created=CREATED), item(2), item(3)],
+        [
+            daily(1, users=5),
+            daily(2, users=1),
+            daily(3, users=1),
+            daily(3, "2024-03-20", users=2),
+        ],
+        timezone="Asia/Shanghai",
+    )
     assert [found[i]["popularity"] for i in (2, 3, 1)] == [0.0, 0.5, 1.0]
     # 20:00 UTC of the 26th is 04:00 of the 27th there
     assert found[1]["age_days"] == 1

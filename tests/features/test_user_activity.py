@@ -6,8 +6,10 @@ from features.user_activity import CONTRACT, Params, build
 from jobs.contract import DayRange
 from jobs.runner import conform
 
-SCHEMA = ("ds date, user_id bigint, impressions int, clicks int, targets int, purchases int, negatives int, "
-          "logins int, dwell_ms bigint, amount_minor bigint")
+SCHEMA = (
+    "ds date, user_id bigint, impressions int, clicks int, targets int, purchases int, negatives int, "
+    "logins int, dwell_ms bigint, amount_minor bigint"
+)
 TODAY = DayRange.day("2024-03-28")
 
 
@@ -55,8 +57,12 @@ def test_click_rate_is_smoothed_by_the_prior(one):
 
 
 def test_users_who_only_click_or_only_see(frame):
-    found = activity(frame, ("2024-03-28", 1, 0, 98, 98, 0, 0, 0, 0, 0), ("2024-03-27", 2, 5, 0, 0, 0, 0, 0, 0, 0),
-                     ("2024-02-29", 3, 1, 1, 1, 1, 1, 1, 1, 1))
+    found = activity(
+        frame,
+        ("2024-03-28", 1, 0, 98, 98, 0, 0, 0, 0, 0),
+        ("2024-03-27", 2, 5, 0, 0, 0, 0, 0, 0, 0),
+        ("2024-02-29", 3, 1, 1, 1, 1, 1, 1, 1, 1),
+    )
     # clicks without showings keep the rate below 1: (98 + 2) / (max(0, 98) + 50)
     assert found[1]["ctr_28d"] == pytest.approx(100 / 148, abs=1e-6)
     # who only saw items is not active

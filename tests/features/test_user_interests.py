@@ -12,8 +12,7 @@ TWO_ITEMS = [(DS, 10, "shoes", "acme", 7, 100), (DS, 11, "books", None, None, No
 
 def interests(frame, pairs, items=TWO_ITEMS, **params):
     made = build(frame(PAIRS, pairs), frame(ITEMS, items), days=DayRange.day(DS), params=Params(**params))
-    return {(r["user_id"], r["kind"], r["value"]): (r["weight"], r["share"])
-            for r in conform(CONTRACT, made).collect()}
+    return {(r["user_id"], r["kind"], r["value"]): (r["weight"], r["share"]) for r in conform(CONTRACT, made).collect()}
 
 
 def test_strengths_decay_and_share_out_within_their_kind(frame):
@@ -27,7 +26,11 @@ def test_an_item_speaks_for_each_kind_it_has_a_value_of(frame):
     found = interests(frame, [(DS, 1, 10, 1.0), (DS, 1, 11, 1.0)])
     # 100 is in [64, 128): band 6
     assert {k[1:] for k in found} == {
-        ("category", "shoes"), ("category", "books"), ("brand", "acme"), ("creator", "7"), ("price_band", "6"),
+        ("category", "shoes"),
+        ("category", "books"),
+        ("brand", "acme"),
+        ("creator", "7"),
+        ("price_band", "6"),
     }
     assert found[1, "brand", "acme"] == (1.0, 1.0)
 

@@ -7,8 +7,10 @@ from jobs.contract import DayRange
 from jobs.runner import conform
 from jobs.settings import Market
 
-USERS = ("ds date, user_id bigint, registered_at_ms bigint, birth_year int, age_band string, gender string, "
-         "income_band string, region string, city_tier int, device string")
+USERS = (
+    "ds date, user_id bigint, registered_at_ms bigint, birth_year int, age_band string, gender string, "
+    "income_band string, region string, city_tier int, device string"
+)
 CONSENT = "ds date, user_id bigint, purpose string, granted boolean"
 DS = "2024-03-10"
 
@@ -22,8 +24,13 @@ def user(user_id, registered=None, birth_year=None, ds=DS):
 
 
 def profile(frame, users, consent=(), timezone="UTC"):
-    made = build(frame(USERS, users), frame(CONSENT, list(consent)), days=DayRange.day(DS), params=Params(),
-                 market=Market("test", timezone=timezone))
+    made = build(
+        frame(USERS, users),
+        frame(CONSENT, list(consent)),
+        days=DayRange.day(DS),
+        params=Params(),
+        market=Market("test", timezone=timezone),
+    )
     return {r["user_id"]: r for r in conform(CONTRACT, made).collect()}
 
 
@@ -54,8 +61,9 @@ def test_a_consent_feed_that_begins_later_leaves_earlier_days_granted(frame):
 
 
 def test_tenure_counts_days_and_the_first_seven_are_new(frame):
-    found = profile(frame, [user(1, "2024-03-10T09:00:00"), user(2, "2024-03-04T00:00:00"),
-                            user(3, "2024-03-03T23:59:59"), user(4)])
+    found = profile(
+        frame, [user(1, "2024-03-10T09:00:00"), user(2, "2024-03-04T00:00:00"), user(3, "2024-03-03T23:59:59"), user(4)]
+    )
     assert [(found[i]["tenure_days"], found[i]["is_new"]) for i in (1, 2, 3)] == [(0, True), (6, True), (7, False)]
     assert (found[4]["tenure_days"], found[4]["is_new"]) == (None, False)
 

@@ -68,8 +68,9 @@ def value(rng: random.Random, table: str, name: str, kind: str):
         "double": lambda: round(rng.uniform(0, 3), 4),
         "date": lambda: dt.date(2024, 3, 1),
         "int": lambda: rng.choice([0, 0, 1, 2, 5]),
-        "bigint": lambda: rng.randrange(1_700_000_000_000, 1_710_000_000_000) if name.endswith("_ms")
-        else rng.choice([0, 1, 90, 150]),
+        "bigint": lambda: (
+            rng.randrange(1_700_000_000_000, 1_710_000_000_000) if name.endswith("_ms") else rng.choice([0, 1, 90, 150])
+        ),
     }
     return made[kind]()
 
@@ -83,10 +84,15 @@ def daily_rows(rng: random.Random, contract: Table) -> list[tuple]:
         keys = {tuple(key_value(rng, contract.name, c) for c in contract.keys) for _ in range(5)}
         for key in sorted(keys, key=str):
             given = dict(zip(contract.keys, key))
-            rows.append((ds, *(
-                given[c.name] if c.name in given else value(rng, contract.name, c.name, c.type)
-                for c in contract.schema[1:]
-            )))
+            rows.append(
+                (
+                    ds,
+                    *(
+                        given[c.name] if c.name in given else value(rng, contract.name, c.name, c.type)
+                        for c in contract.schema[1:]
+                    ),
+                )
+            )
     return rows
 
 

@@ -47,24 +47,47 @@ def table_of(spark, name: str, rows: list[dict]):
 
 
 def planted_tables(spark) -> dict:
-    sequences = [{"user_id": u, "items": of, "strengths": [2.0] * len(of), "last_ms": [9 - n for n in range(len(of))],
-                  "length": len(of)} for u, of in likes().items()]
+    sequences = [
+        {
+            "user_id": u,
+            "items": of,
+            "strengths": [2.0] * len(of),
+            "last_ms": [9 - n for n in range(len(of))],
+            "length": len(of),
+        }
+        for u, of in likes().items()
+    ]
     sequence = table_of(spark, "features.user_sequence", sequences)
-    items = [{"item_id": i, "is_eligible": i not in NOT_ELIGIBLE, "target_users_7d": 100 if i == 2 else i,
-              "category": "a" if i < 20 else "b", "vector": [float(i < 20), float(i > 20)]} for i in FIRST + SECOND]
-    interests = [{"user_id": u, "kind": "category", "value": "a" if of[0] < 20 else "b", "weight": 1.0, "share": 1.0}
-                 for u, of in likes().items() if of[0] < 40]
+    items = [
+        {
+            "item_id": i,
+            "is_eligible": i not in NOT_ELIGIBLE,
+            "target_users_7d": 100 if i == 2 else i,
+            "category": "a" if i < 20 else "b",
+            "vector": [float(i < 20), float(i > 20)],
+        }
+        for i in FIRST + SECOND
+    ]
+    interests = [
+        {"user_id": u, "kind": "category", "value": "a" if of[0] < 20 else "b", "weight": 1.0, "share": 1.0}
+        for u, of in likes().items()
+        if of[0] < 40
+    ]
     return {
         "features.user_sequence": sequence,
         "features.user_activity": table_of(
-            spark, "features.user_activity", [{"user_id": u} for u in (*likes(), COLD) if u != GONE]),
+            spark, "features.user_activity", [{"user_id": u} for u in (*likes(), COLD) if u != GONE]
+        ),
         "features.item_stats": table_of(spark, "features.item_stats", items),
         "features.item_content": table_of(spark, "features.item_content", items),
         "features.user_interests": table_of(spark, "features.user_interests", interests),
         "silver.items": table_of(spark, "silver.items", items),
         "candidates.item_neighbours": neighbours(sequence, days=DAYS, params=NeighbourParams()),
-        "silver.user_item_daily": table_of(spark, "silver.user_item_daily", [
-            {"user_id": u, "item_id": i, "strength": 2.0, "targets": 1} for u, of in likes().items() for i in of]),
+        "silver.user_item_daily": table_of(
+            spark,
+            "silver.user_item_daily",
+            [{"user_id": u, "item_id": i, "strength": 2.0, "targets": 1} for u, of in likes().items() for i in of],
+        ),
     }
 
 
@@ -75,12 +98,18 @@ def planted_artifacts(root) -> dict:
     ids = np.array(FIRST + SECOND)
     crowd = [(u, i) for u, of in likes().items() if u <= 40 for i in of]
     params = als.Params(factors=2)
-    factors = als.fit(np.array([u - 1 for u, _ in crowd]), np.searchsorted(ids, [i for _, i in crowd]),
-                      np.full(len(crowd), 2.0), (40, 24), params)
+    factors = als.fit(
+        np.array([u - 1 for u, _ in crowd]),
+        np.searchsorted(ids, [i for _, i in crowd]),
+        np.full(len(crowd), 2.0),
+        (40, 24),
+        params,
+    )
     np.save(folders["models.als"] / "item_ids.npy", ids)
     np.save(folders["models.als"] / "item_factors.npy", factors)
     (folders["models.als"] / "params.json").write_text(
-        '{"factors": 2, "regularization": 0.05, "alpha": 10.0, "iterations": 12, "seed": 7, "min_items": 20}')
+        '{"factors": 2, "regularization": 0.05, "alpha": 10.0, "iterations": 12, "seed": 7, "min_items": 20}'
+    )
     build_index(ids, factors, folders["models.item_index"], IndexParams())
     content = np.array([[i < 20, i > 20] for i in ids], np.float32)
     build_index(ids, content, folders["models.content_index"], IndexParams())
@@ -111,8 +140,9 @@ def raw(world):
 
 
 def build(world, **params):
-    made = recall.build(**arguments(world, recall.CONTRACT.inputs), days=DAYS, params=recall.Params(**params),
-                        market=Market("t"))
+    made = recall.build(
+        **arguments(world, recall.CONTRACT.inputs), days=DAYS, params=recall.Params(**params), market=Market("t")
+    )
     order = ["channel", "user_id", "rank"]
     return made.select(*order, "ds", "item_id", "score", "seed_item_id").orderBy(*order).collect()
 

@@ -16,8 +16,11 @@ from models.ranking_features import FEATURES
 DS, SHOWN, KNOWN, BEFORE = (dt.date(2024, 3, d) for d in (10, 9, 8, 1))
 CATALOG = discover()
 KNOWN_TABLES = {
-    "user_activity": "features.user_activity", "user_profile": "features.user_profile",
-    "user_interests": "features.user_interests", "item_stats": "features.item_stats", "items": "silver.items",
+    "user_activity": "features.user_activity",
+    "user_profile": "features.user_profile",
+    "user_interests": "features.user_interests",
+    "item_stats": "features.item_stats",
+    "items": "silver.items",
     "user_item_daily": "silver.user_item_daily",
 }
 USERS, ITEMS = (1, 2), (10, 11, 12)
@@ -33,9 +36,12 @@ def rows_of(name: str, ds: dt.date, number: int, seed: int = 0) -> list[tuple]:
     for key in unique.values():
         given = {**key, "ds": ds, "category": f"c{key['item_id']}", "brand": "acme"}
         values = {"string": "x", "boolean": True, "date": ds, "double": number + round(rng.random(), 3)}
-        made.append(tuple(
-            given[c.name] if c.name in given else values.get(c.type, number + rng.randrange(5)) for c in contract.schema
-        ))
+        made.append(
+            tuple(
+                given[c.name] if c.name in given else values.get(c.type, number + rng.randrange(5))
+                for c in contract.schema
+            )
+        )
     return made
 
 
@@ -50,7 +56,11 @@ def outcome(user, item, ds=SHOWN, targets=0, purchases=0, absurd=0):
 
 
 OUTCOMES = [
-    (1, 10, SHOWN, 2, 0), (1, 11, DS, 1, 1), (1, 12, SHOWN, 0, 1), (2, 10, SHOWN, 0, 0), (2, 11, DS, 5, 0),
+    (1, 10, SHOWN, 2, 0),
+    (1, 11, DS, 1, 1),
+    (1, 12, SHOWN, 0, 1),
+    (2, 10, SHOWN, 0, 0),
+    (2, 11, DS, 5, 0),
     (2, 12, KNOWN, 1, 1),
 ]
 POSITIONS = [(1, 10, 3), (1, 10, 2), (1, 11, 1), (1, 12, 4), (2, 10, 1), (2, 11, 2), (2, 12, 3)]
@@ -64,13 +74,19 @@ def examples(spark, poisoned: bool) -> dict:
     if poisoned:
         for argument, table in KNOWN_TABLES.items():
             known[argument] += [row for ds in (SHOWN, DS) for row in rows_of(table, ds, 1_000_000, seed=1)]
-    shown = spark.createDataFrame([(SHOWN, *p) for p in POSITIONS],
-                                  "ds date, user_id bigint, item_id bigint, position int")
+    shown = spark.createDataFrame(
+        [(SHOWN, *p) for p in POSITIONS], "ds date, user_id bigint, item_id bigint, position int"
+    )
     made = build(
-        shown, frame_of(spark, "silver.user_item_daily", [
-            outcome(u, i, ds, t, p, 1_000_000 if poisoned else 0) for u, i, ds, t, p in OUTCOMES]),
+        shown,
+        frame_of(
+            spark,
+            "silver.user_item_daily",
+            [outcome(u, i, ds, t, p, 1_000_000 if poisoned else 0) for u, i, ds, t, p in OUTCOMES],
+        ),
         **{argument: frame_of(spark, KNOWN_TABLES[argument], rows) for argument, rows in known.items()},
-        days=DayRange.day(DS), params=Params(),
+        days=DayRange.day(DS),
+        params=Params(),
     )
     return {(r["user_id"], r["item_id"]): r.asDict() for r in conform(CONTRACT, made).collect()}
 
@@ -100,7 +116,8 @@ def test_features_are_those_of_the_evening_before(clean):
     stats = {row[1]: row for row in rows_of("features.item_stats", KNOWN, 3)}
     names = [c.name for c in CATALOG.table("features.item_stats").schema]
     assert {i: clean[1, i]["item_targets_7d"] for i in ITEMS} == {
-        i: float(stats[i][names.index("targets_7d")]) for i in ITEMS}
+        i: float(stats[i][names.index("targets_7d")]) for i in ITEMS
+    }
     # the last action of the pair was on the evening before
     assert {row["pair_age_days"] for row in clean.values()} == {0.0}
     assert not [name for name in FEATURES if any(row[name] is None for row in clean.values())]

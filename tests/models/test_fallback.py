@@ -21,15 +21,34 @@ def literal(spark, schema, rows):
 @pytest.fixture(scope="module")
 def lists(spark):
     """Items 1 to 5 with ever fewer takers, 9 not eligible; the north likes 4, the south is too small."""
-    stats = [(DS, 1, True, 50, 60), (DS, 2, True, 40, 40), (DS, 3, True, 40, 41), (DS, 4, True, 2, 3),
-             (DS, 5, True, 0, 0), (DS, 9, False, 99, 99)]
+    stats = [
+        (DS, 1, True, 50, 60),
+        (DS, 2, True, 40, 40),
+        (DS, 3, True, 40, 41),
+        (DS, 4, True, 2, 3),
+        (DS, 5, True, 0, 0),
+        (DS, 9, False, 99, 99),
+    ]
     items = [(DS, 1, "a"), (DS, 2, "a"), (DS, 3, "a"), (DS, 4, "b"), (DS, 5, "c"), (DS, 9, "d")]
     people = [(DS, u, "north") for u in (1, 2, 3)] + [(DS, 4, "south"), (DS, 5, None)]
-    liked = [(DS, 1, 4, 1), (DS, 2, 4, 1), ("2024-03-09", 2, 4, 3), (DS, 3, 1, 1), (DS, 3, 2, 0), (DS, 1, 9, 1),
-             (DS, 4, 5, 1), (DS, 5, 5, 1)]
-    made = build(literal(spark, STATS, stats), literal(spark, ITEMS, items), literal(spark, PROFILE, people),
-                 literal(spark, PAIRS, liked), days=DayRange.day(DS),
-                 params=Params(length=4, min_region_users=3, category_share=0.5))
+    liked = [
+        (DS, 1, 4, 1),
+        (DS, 2, 4, 1),
+        ("2024-03-09", 2, 4, 3),
+        (DS, 3, 1, 1),
+        (DS, 3, 2, 0),
+        (DS, 1, 9, 1),
+        (DS, 4, 5, 1),
+        (DS, 5, 5, 1),
+    ]
+    made = build(
+        literal(spark, STATS, stats),
+        literal(spark, ITEMS, items),
+        literal(spark, PROFILE, people),
+        literal(spark, PAIRS, liked),
+        days=DayRange.day(DS),
+        params=Params(length=4, min_region_users=3, category_share=0.5),
+    )
     found: dict[str, list] = {}
     for row in conform(CONTRACT, made).orderBy("segment", "rank").collect():
         found.setdefault(row["segment"], []).append(row.asDict(recursive=True))
@@ -39,7 +58,11 @@ def lists(spark):
 def test_everyone_gets_the_most_liked_eligible_items_with_a_cap_by_category(lists):
     # 1 (50.06), 3 (40.041), 2 (40.040) is the third of category a where two are allowed
     assert [(r["rank"], r["item_id"], r["score"]) for r in lists["everyone"]] == [
-        (1, 1, 50.06), (2, 3, 40.041), (3, 4, 2.003), (4, 5, 0.0)]
+        (1, 1, 50.06),
+        (2, 3, 40.041),
+        (3, 4, 2.003),
+        (4, 5, 0.0),
+    ]
 
 
 def test_a_region_counts_its_own_people_once_each(lists):
@@ -53,5 +76,6 @@ def test_a_region_with_few_active_users_or_none_named_has_no_list(lists):
 
 def test_the_reason_tells_the_people_of_the_segment(lists):
     assert lists["region=north"][0]["reasons"] == [
-        {"kind": "basic", "code": "popular", "text": "Liked by 2 people this week", "evidence": "2"}]
+        {"kind": "basic", "code": "popular", "text": "Liked by 2 people this week", "evidence": "2"}
+    ]
     assert {r["surface"] for r in lists["everyone"]} == {"feed"}

@@ -20,8 +20,13 @@ DEMO = Market("demo")
 
 def fused(frame, recall, pairs=(), events=(), items=(), market=DEMO, **params):
     made = build(
-        frame(RECALL, recall), frame(PAIRS, list(pairs)), frame(EVENTS, list(events)), frame(ITEMS, list(items)),
-        days=DayRange.day(DS), params=Params(**params), market=market,
+        frame(RECALL, recall),
+        frame(PAIRS, list(pairs)),
+        frame(EVENTS, list(events)),
+        frame(ITEMS, list(items)),
+        days=DayRange.day(DS),
+        params=Params(**params),
+        market=market,
     )
     rows = conform(CONTRACT, made).orderBy("user_id", "rank").collect()
     return {(r["user_id"], r["item_id"]): r for r in rows}
@@ -32,10 +37,17 @@ def weight(channel: str) -> float:
 
 
 def test_scores_are_sums_of_weighted_reciprocal_ranks(frame):
-    found = fused(frame, [
-        (DS, "item_cf", 1, 10, 1, 77), (DS, "popular", 1, 10, 2, None), (DS, "embedding", 1, 11, 1, None),
-        (DS, "popular", 1, 12, 40, None), (DS, "own_history", 2, 10, 1, 10), (DS, "item_cf", 2, 10, 3, 77),
-    ])
+    found = fused(
+        frame,
+        [
+            (DS, "item_cf", 1, 10, 1, 77),
+            (DS, "popular", 1, 10, 2, None),
+            (DS, "embedding", 1, 11, 1, None),
+            (DS, "popular", 1, 12, 40, None),
+            (DS, "own_history", 2, 10, 1, 10),
+            (DS, "item_cf", 2, 10, 3, 77),
+        ],
+    )
     assert found[1, 10]["score"] == pytest.approx(weight("item_cf") / 61 + weight("popular") / 62, abs=2e-9)
     assert found[1, 11]["score"] == pytest.approx(weight("embedding") / 61, abs=2e-9)
     assert found[1, 12]["score"] == pytest.approx(weight("popular") / 100, abs=2e-9)
@@ -52,8 +64,14 @@ def test_equal_scores_go_by_item_and_the_budget_is_kept(frame):
 
 
 CANDIDATES = [(DS, "popular", u, i, i, None) for u in (1, 2) for i in (1, 2, 3, 4, 5)]
-OFFER = [(DS, 1, "food", 8), (DS, 2, "shoes", 9), (DS, 3, "shoes", 9), (DS, 4, "food", None), (DS, 5, "shoes", None),
-         (DS, 6, "shoes", 9)]
+OFFER = [
+    (DS, 1, "food", 8),
+    (DS, 2, "shoes", 9),
+    (DS, 3, "shoes", 9),
+    (DS, 4, "food", None),
+    (DS, 5, "shoes", None),
+    (DS, 6, "shoes", 9),
+]
 
 
 def left(found, user):
@@ -61,14 +79,21 @@ def left(found, user):
 
 
 def test_what_was_rejected_bought_or_is_of_a_blocked_author_is_out(frame):
-    found = fused(frame, CANDIDATES, pairs=[
-        ("2024-03-05", 1, 1, 1, 0),  # rejected
-        ("2024-03-05", 1, 4, 0, 2),  # bought
-        ("2024-03-05", 2, 5, 0, 0),  # only seen
-    ], events=[
-        ("2024-03-06", 1, 6, "block_author"),  # item 6 is by 9, like 2 and 3
-        ("2024-03-06", 2, 1, "click"), ("2024-03-06", 2, 5, "block_author"),  # item 5 has no known author
-    ], items=OFFER)
+    found = fused(
+        frame,
+        CANDIDATES,
+        pairs=[
+            ("2024-03-05", 1, 1, 1, 0),  # rejected
+            ("2024-03-05", 1, 4, 0, 2),  # bought
+            ("2024-03-05", 2, 5, 0, 0),  # only seen
+        ],
+        events=[
+            ("2024-03-06", 1, 6, "block_author"),  # item 6 is by 9, like 2 and 3
+            ("2024-03-06", 2, 1, "click"),
+            ("2024-03-06", 2, 5, "block_author"),  # item 5 has no known author
+        ],
+        items=OFFER,
+    )
     assert left(found, 1) == [5]
     # user 2 loses nothing by what user 1 rejects, nor every item without an author
     assert left(found, 2) == [1, 2, 3, 4, 5]

@@ -11,8 +11,11 @@ from models.ranking_features import CONTEXT, FEATURES, INTEREST, ITEM, PAIR, PRO
 
 DS = dt.date(2024, 3, 29)
 CATALOG = discover()
-SOURCES = {"user_": ("features.user_activity", USER), "item_": ("features.item_stats", ITEM),
-           "profile_": ("features.user_profile", PROFILE)}
+SOURCES = {
+    "user_": ("features.user_activity", USER),
+    "item_": ("features.item_stats", ITEM),
+    "profile_": ("features.user_profile", PROFILE),
+}
 
 
 def sensitive_columns() -> set[str]:
@@ -73,20 +76,27 @@ def day(age: int) -> dt.date:
 
 @pytest.fixture(scope="module")
 def found(spark):
-    pairs = spark.createDataFrame([(DS, 1, 10, 3, "kept"), (DS, 2, 11, 1, "kept")],
-                                  "ds date, user_id bigint, item_id bigint, position int, source string")
+    pairs = spark.createDataFrame(
+        [(DS, 1, 10, 3, "kept"), (DS, 2, 11, 1, "kept")],
+        "ds date, user_id bigint, item_id bigint, position int, source string",
+    )
     made = assemble(
-        pairs, DayRange.day(DS),
+        pairs,
+        DayRange.day(DS),
         table_of(spark, "features.user_activity", {"user_id": 1, "clicks_7d": 5, "ctr_28d": 0.25}),
         table_of(spark, "features.user_profile", {"user_id": 1, "tenure_days": 40, "city_tier": 2}),
-        table_of(spark, "features.user_interests",
-                 {"user_id": 1, "kind": "category", "value": "shoes", "share": 0.75},
-                 {"user_id": 1, "kind": "brand", "value": "shoes", "share": 0.5},
-                 {"user_id": 1, "kind": "price_band", "value": "6", "share": 0.125}),
+        table_of(
+            spark,
+            "features.user_interests",
+            {"user_id": 1, "kind": "category", "value": "shoes", "share": 0.75},
+            {"user_id": 1, "kind": "brand", "value": "shoes", "share": 0.5},
+            {"user_id": 1, "kind": "price_band", "value": "6", "share": 0.125},
+        ),
         table_of(spark, "features.item_stats", {"item_id": 10, "price_minor": 100, "rating_28d": 4.5}),
         table_of(spark, "silver.items", {"item_id": 10, "category": "shoes", "brand": "acme", "price_minor": 100}),
         table_of(
-            spark, "silver.user_item_daily",
+            spark,
+            "silver.user_item_daily",
             {"ds": day(0), "user_id": 1, "item_id": 10, "impressions": 2},
             {"ds": day(14), "user_id": 1, "item_id": 10, "impressions": 1, "targets": 2, "strength": 4.0},
             {"ds": day(28), "user_id": 1, "item_id": 10, "purchases": 1, "strength": 8.0},
@@ -110,7 +120,11 @@ def test_the_pair_s_history_by_hand(found):
 def test_columns_of_user_item_and_profile_are_taken_over(found):
     row = found[1]
     assert (row["user_clicks_7d"], row["user_ctr_28d"], row["profile_tenure_days"], row["profile_city_tier"]) == (
-        5.0, 0.25, 40.0, 2.0)
+        5.0,
+        0.25,
+        40.0,
+        2.0,
+    )
     assert (row["item_price_minor"], row["item_rating_28d"]) == (100.0, 4.5)
     assert (row["position"], row["source"]) == (3.0, "kept")
 

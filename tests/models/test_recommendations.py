@@ -13,11 +13,15 @@ from models.recommendations import CONTRACT, Params, build, rerank
 
 DS = "2024-03-10"
 PARAMS = Params()
-RANKED = ("ds date, user_id bigint, item_id bigint, rank int, score double, channel string, channels array<string>, "
-          "seed_item_id bigint, model_version string")
+RANKED = (
+    "ds date, user_id bigint, item_id bigint, rank int, score double, channel string, channels array<string>, "
+    "seed_item_id bigint, model_version string"
+)
 PROFILE = "ds date, user_id bigint, consent_personalisation boolean"
-STATS = ("ds date, item_id bigint, is_eligible boolean, rating_28d double, ratings_28d int, price_drop double, "
-         "target_users_7d int")
+STATS = (
+    "ds date, item_id bigint, is_eligible boolean, rating_28d double, ratings_28d int, price_drop double, "
+    "target_users_7d int"
+)
 ITEMS = "ds date, item_id bigint, category string, brand string, original_id string, title string"
 INTERESTS = "ds date, user_id bigint, kind string, value string, share double"
 
@@ -45,7 +49,7 @@ def by_hand(categories: list[str], length=20, cap=6, ceiling=8) -> list[int]:
 def drawn() -> dict[int, list[str]]:
     """Categories of each user's candidates in order; from none to sixty candidates of one to six categories."""
     rng = random.Random(11)
-    lists = {u: [rng.choice("abcdef"[:rng.randint(1, 6)]) for _ in range(rng.randint(0, 60))] for u in range(60)}
+    lists = {u: [rng.choice("abcdef"[: rng.randint(1, 6)]) for _ in range(rng.randint(0, 60))] for u in range(60)}
     return {**lists, 100: ["a"] * 30, 101: ["a"] * 10 + ["b"] * 10, 102: list("aaaaaaaaabcdefghijklmnopqrst")}
 
 
@@ -86,8 +90,14 @@ def test_a_category_has_more_than_its_share_only_where_the_list_cannot_be_filled
 
 SEED = 99
 STATS_OF = {  # rating, ratings, price drop, users
-    16: (None, 0, 0.05, 0), 17: (None, 0, 0.049, 0), 18: (4.0, 3, 0.0, 0), 19: (4.0, 2, 0.0, 0), 20: (3.9, 9, 0.0, 0),
-    21: (None, 0, 0.0, 5), 22: (None, 0, 0.0, 4), 23: (5.0, 50, 0.5, 50),
+    16: (None, 0, 0.05, 0),
+    17: (None, 0, 0.049, 0),
+    18: (4.0, 3, 0.0, 0),
+    19: (4.0, 2, 0.0, 0),
+    20: (3.9, 9, 0.0, 0),
+    21: (None, 0, 0.0, 5),
+    22: (None, 0, 0.0, 4),
+    23: (5.0, 50, 0.5, 50),
 }
 CHANNELS_OF = {10: ["item_cf", "own_history"], 11: ["item_cf"], 12: ["item_cf"], 13: ["embedding"], 23: ["item_cf"]}
 SEED_OF = {10: SEED, 11: SEED, 13: SEED, 23: SEED}
@@ -97,22 +107,36 @@ LISTED = range(10, 25)
 
 @pytest.fixture(scope="module")
 def served(spark):
-    ranked = [(DS, 1, i, i - 9, 1 / i, "popular", CHANNELS_OF.get(i, ["popular"]), SEED_OF.get(i), "m/1")
-              for i in LISTED]
-    ranked += [(DS, 2, 10, 1, 0.5, "popular", ["popular"], None, "m/1"),
-               (DS, 3, 30, 1, 0.9, "popular", ["popular"], None, "m/1"),
-               (DS, 3, 24, 2, 0.5, "popular", ["popular"], None, "m/1"),
-               (DS, 3, 31, 3, 0.4, "popular", ["popular"], None, "m/1")]
+    ranked = [
+        (DS, 1, i, i - 9, 1 / i, "popular", CHANNELS_OF.get(i, ["popular"]), SEED_OF.get(i), "m/1") for i in LISTED
+    ]
+    ranked += [
+        (DS, 2, 10, 1, 0.5, "popular", ["popular"], None, "m/1"),
+        (DS, 3, 30, 1, 0.9, "popular", ["popular"], None, "m/1"),
+        (DS, 3, 24, 2, 0.5, "popular", ["popular"], None, "m/1"),
+        (DS, 3, 31, 3, 0.4, "popular", ["popular"], None, "m/1"),
+    ]
     stats = [(DS, i, i != 30, *STATS_OF.get(i, (None, 0, 0.0, 0))) for i in (*LISTED, 30)]
     items = [(DS, i, "shoes" if i == 24 else f"c{i}", BRAND_OF.get(i), f"i{i}", f"T{i}") for i in (*LISTED, 30, SEED)]
     made = build(
         literal(spark, RANKED, ranked),
         literal(spark, PROFILE, [(DS, 1, True), (DS, 2, False), (DS, 3, True)]),
-        literal(spark, STATS, stats), literal(spark, ITEMS, items),
-        literal(spark, INTERESTS, [
-            (DS, 1, "category", "shoes", 0.123), (DS, 1, "category", "c23", 0.2), (DS, 1, "brand", "acme", 0.5),
-            (DS, 1, "brand", "dull", 0.09), (DS, 3, "brand", "shoes", 1.0), (DS, 9, "category", "c10", 1.0)]),
-        days=DayRange.day(DS), params=PARAMS,
+        literal(spark, STATS, stats),
+        literal(spark, ITEMS, items),
+        literal(
+            spark,
+            INTERESTS,
+            [
+                (DS, 1, "category", "shoes", 0.123),
+                (DS, 1, "category", "c23", 0.2),
+                (DS, 1, "brand", "acme", 0.5),
+                (DS, 1, "brand", "dull", 0.09),
+                (DS, 3, "brand", "shoes", 1.0),
+                (DS, 9, "category", "c10", 1.0),
+            ],
+        ),
+        days=DayRange.day(DS),
+        params=PARAMS,
     )
     rows = [r.asDict(recursive=True) for r in conform(CONTRACT, made).collect()]
     return {(r["user_id"], r["item_id"]): r for r in rows}
@@ -145,15 +169,18 @@ def test_every_row_has_one_to_four_reasons(served):
     assert all(None not in reason.values() for r in served.values() for reason in r["reasons"])
 
 
-@pytest.mark.parametrize(("code", "items"), [
-    ("again", {10}),  # found in the user's own history
-    ("goes_with", {11, 23}),  # by co-occurrence with a known seed; 12 has no seed, 13 another channel
-    ("brand", {14, 23}),  # half of the user's brands; 15 is below a tenth
-    ("category", {24, 23}),
-    ("price_drop", {16, 23}),  # from 5 %
-    ("rated", {18}),  # from 4.0 of three ratings; 23 has four reasons before it
-    ("popular", {21}),  # from five people; 23 as before
-])
+@pytest.mark.parametrize(
+    ("code", "items"),
+    [
+        ("again", {10}),  # found in the user's own history
+        ("goes_with", {11, 23}),  # by co-occurrence with a known seed; 12 has no seed, 13 another channel
+        ("brand", {14, 23}),  # half of the user's brands; 15 is below a tenth
+        ("category", {24, 23}),
+        ("price_drop", {16, 23}),  # from 5 %
+        ("rated", {18}),  # from 4.0 of three ratings; 23 has four reasons before it
+        ("popular", {21}),  # from five people; 23 as before
+    ],
+)
 def test_a_reason_is_given_only_where_its_evidence_holds(served, code, items):
     assert {i for u, i in served if u == 1 and code in codes(served, i)} == items
 

@@ -34,8 +34,10 @@ def lists(spark, index):
     made = build(
         literal(spark, NEIGHBOURS, [(DS, 1, 5, 0.1), (DS, 1, 3, 0.3), (DS, 1, 4, 0.9), (DS, 4, 1, 0.9)]),
         literal(spark, STATS, [(DS, i, i != 4) for i in VECTORS]),
-        literal(spark, CONTENT, [(DS, i, v) for i, v in VECTORS.items()]), index,
-        days=DayRange.day(DS), params=Params(length=3),
+        literal(spark, CONTENT, [(DS, i, v) for i, v in VECTORS.items()]),
+        index,
+        days=DayRange.day(DS),
+        params=Params(length=3),
     )
     found: dict[int, list] = {}
     for row in conform(CONTRACT, made).orderBy("item_id", "rank").collect():
@@ -45,7 +47,10 @@ def lists(spark, index):
 
 def test_neighbours_of_users_come_before_neighbours_by_content(lists):
     assert [(r["rank"], r["similar_item_id"], r["source"]) for r in lists[1]] == [
-        (1, 3, "together"), (2, 5, "together"), (3, 2, "content")]
+        (1, 3, "together"),
+        (2, 5, "together"),
+        (3, 2, "content"),
+    ]
 
 
 def test_an_item_that_nobody_touched_has_neighbours_by_content_nearest_first(lists):
@@ -67,6 +72,12 @@ def test_no_item_is_its_own_neighbour_nor_another_s_twice(lists):
 
 
 def test_a_day_without_content_has_the_neighbours_of_users(spark, index):
-    made = build(literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3)]), literal(spark, STATS, [(DS, 1, True), (DS, 3, True)]),
-                 literal(spark, CONTENT, []), index, days=DayRange.day(DS), params=Params())
+    made = build(
+        literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3)]),
+        literal(spark, STATS, [(DS, 1, True), (DS, 3, True)]),
+        literal(spark, CONTENT, []),
+        index,
+        days=DayRange.day(DS),
+        params=Params(),
+    )
     assert [(r["item_id"], r["similar_item_id"]) for r in made.collect()] == [(1, 3)]

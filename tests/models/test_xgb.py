@@ -32,11 +32,16 @@ def examples(seed: int, label: str = "planted", conversions: bool = False) -> pa
     clicked = (rng.random(rows) < chance).astype(np.int32)
     if label in ("none", "all"):
         clicked[:] = label == "all"
-    return pa.table({
-        "shown_ds": pa.array([dt.date(2024, 3, 1)] * rows), "user_id": np.repeat(np.arange(USERS), SHOWN),
-        "item_id": np.tile(np.arange(SHOWN), USERS), "label": clicked,
-        "converted": clicked if conversions else np.zeros(rows, np.int32), **columns,
-    })
+    return pa.table(
+        {
+            "shown_ds": pa.array([dt.date(2024, 3, 1)] * rows),
+            "user_id": np.repeat(np.arange(USERS), SHOWN),
+            "item_id": np.tile(np.arange(SHOWN), USERS),
+            "label": clicked,
+            "converted": clicked if conversions else np.zeros(rows, np.int32),
+            **columns,
+        }
+    )
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +143,12 @@ def test_null_is_unknown_not_0():
 
 
 def test_a_query_is_a_user_on_a_day():
-    table = pa.table({
-        "shown_ds": pa.array([dt.date(2024, 3, 1)] * 3 + [dt.date(2024, 3, 2)] * 2), "user_id": [1, 1, 2, 2, 3],
-    })
+    table = pa.table(
+        {
+            "shown_ds": pa.array([dt.date(2024, 3, 1)] * 3 + [dt.date(2024, 3, 2)] * 2),
+            "user_id": [1, 1, 2, 2, 3],
+        }
+    )
     assert query_ids(table).tolist() == [0, 0, 1, 2, 3]
 
 
@@ -201,15 +209,27 @@ def test_ndcg_breaks_ties_in_row_order_whatever_the_rows_before():
 
 def judged(ndcg: list[float], auc_lo: float = 0.6, error: float = 0.01, popular: float = 0.1) -> Measured:
     mean = float(np.mean(ndcg))
-    return Measured({
-        "auc": Figure(0.7, auc_lo, 0.8), "ndcg_at_10": Figure(mean, mean, mean),
-        "ndcg_at_10_popularity": Figure(popular, popular, popular), "calibration_error": Figure(error, error, error),
-    }, len(ndcg), len(ndcg), np.array(ndcg))
+    return Measured(
+        {
+            "auc": Figure(0.7, auc_lo, 0.8),
+            "ndcg_at_10": Figure(mean, mean, mean),
+            "ndcg_at_10_popularity": Figure(popular, popular, popular),
+            "calibration_error": Figure(error, error, error),
+        },
+        len(ndcg),
+        len(ndcg),
+        np.array(ndcg),
+    )
 
 
-@pytest.mark.parametrize(("change", "metric"), [
-    ({"auc_lo": 0.5}, "auc"), ({"error": 0.051}, "calibration_error"), ({"popular": 0.5}, "ndcg_at_10"),
-])
+@pytest.mark.parametrize(
+    ("change", "metric"),
+    [
+        ({"auc_lo": 0.5}, "auc"),
+        ({"error": 0.051}, "calibration_error"),
+        ({"popular": 0.5}, "ndcg_at_10"),
+    ],
+)
 def test_each_line_of_the_gate_refuses_by_itself(change, metric):
     lines = gate(judged([0.5] * 10, **change), None)
     assert [line.metric for line in lines if not line.passed] == [metric]

@@ -22,15 +22,24 @@ def literal(spark, schema, rows):
 @pytest.fixture(scope="module")
 def found(spark):
     events = [
-        (DS, 1, 10, 1, "click", 500, None), (DS, 1, 10, 2, "click", None, None), (DS, 2, 10, 3, "click", 700, None),
-        (DS, 2, 10, 4, "view", None, 0.5), (DS, 3, 10, 5, "view", None, 4.0), (DS, 3, 10, 6, "dislike", None, None),
-        (DS, 3, None, 7, "login", None, None), (DS, 3, 10, 8, "purchase", None, None),
+        (DS, 1, 10, 1, "click", 500, None),
+        (DS, 1, 10, 2, "click", None, None),
+        (DS, 2, 10, 3, "click", 700, None),
+        (DS, 2, 10, 4, "view", None, 0.5),
+        (DS, 3, 10, 5, "view", None, 4.0),
+        (DS, 3, 10, 6, "dislike", None, None),
+        (DS, 3, None, 7, "login", None, None),
+        (DS, 3, 10, 8, "purchase", None, None),
     ]
     orders = [(DS, 4, 10, 9, "sale", 300), (DS, 4, 10, 9, "refund", 300)]
     made = build(
-        literal(spark, EVENTS, events), literal(spark, ORDERS, orders), literal(spark, SHOWN, [(DS, 10), (DS, 11)]),
+        literal(spark, EVENTS, events),
+        literal(spark, ORDERS, orders),
+        literal(spark, SHOWN, [(DS, 10), (DS, 11)]),
         literal(spark, REVIEWS, [(DS, 12, 4.0), (DS, 12, 2.5), (DS, 12, None), (DS, None, 1.0)]),
-        days=DayRange.day(DS), params=None, market=Market("demo"),
+        days=DayRange.day(DS),
+        params=None,
+        market=Market("demo"),
     )
     return {r["item_id"]: r for r in conform(CONTRACT, made).collect()}
 
@@ -38,9 +47,18 @@ def found(spark):
 def test_counts_and_sums_of_an_item(found):
     row = {k: v for k, v in found[10].asDict().items() if k not in ("ds", "item_id")}
     assert row == {
-        "impressions": 1, "clicks": 3, "targets": 3, "target_users": 2, "purchases": 1, "amount_minor": 300,
-        "negatives": 1, "dwell_ms": 1200, "play_sum": 1.5, "plays": 2,  # 0.5 + 4 capped at 1
-        "rating_sum": 0.0, "ratings": 0,
+        "impressions": 1,
+        "clicks": 3,
+        "targets": 3,
+        "target_users": 2,
+        "purchases": 1,
+        "amount_minor": 300,
+        "negatives": 1,
+        "dwell_ms": 1200,
+        "play_sum": 1.5,
+        "plays": 2,  # 0.5 + 4 capped at 1
+        "rating_sum": 0.0,
+        "ratings": 0,
     }
 
 

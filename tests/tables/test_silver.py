@@ -43,8 +43,16 @@ def collected(feed: str, made: DataFrame, key: str) -> dict:
 
 
 def event(event_id: str, arrival: str = "2024-03-07", **changes) -> dict:
-    return {"ds": arrival, "event_id": event_id, "user_id": "u1", "item_id": "i1", "at": f"{arrival}T10:00:00Z",
-            "action": "click", "file": f"ds={arrival}/a.csv", **changes}
+    return {
+        "ds": arrival,
+        "event_id": event_id,
+        "user_id": "u1",
+        "item_id": "i1",
+        "at": f"{arrival}T10:00:00Z",
+        "action": "click",
+        "file": f"ds={arrival}/a.csv",
+        **changes,
+    }
 
 
 EVENTS = [
@@ -60,12 +68,22 @@ EVENTS = [
     event("redelivered", "2024-03-07", item_id="second", at="2024-03-06T10:00:00Z", file="ds=2024-03-07/a.csv"),
     event("bad then good", action="dance", file="ds=2024-03-07/a.csv"),
     event("bad then good", action="like", file="ds=2024-03-07/b.csv"),
-    event("no user", user_id=None), event("blank user", user_id="  "), event("no time", at=None),
-    event("odd dwell", dwell_ms="soon"), event("half a ms", dwell_ms="3.5"), event("nullable int", dwell_ms=" 3.0 "),
-    event("odd time", at="yesterday"), event("odd ratio", play_ratio="one"), event("spaced ratio", play_ratio=" 0.5 "),
-    event("too much", play_ratio="100.1"), event("too little", dwell_ms="-1"), event("a day", dwell_ms="86400000"),
+    event("no user", user_id=None),
+    event("blank user", user_id="  "),
+    event("no time", at=None),
+    event("odd dwell", dwell_ms="soon"),
+    event("half a ms", dwell_ms="3.5"),
+    event("nullable int", dwell_ms=" 3.0 "),
+    event("odd time", at="yesterday"),
+    event("odd ratio", play_ratio="one"),
+    event("spaced ratio", play_ratio=" 0.5 "),
+    event("too much", play_ratio="100.1"),
+    event("too little", dwell_ms="-1"),
+    event("a day", dwell_ms="86400000"),
     event("not a number", play_ratio="NaN"),
-    event("dance", action="dance"), event("torn", raw='{"event_id": "to'), event("latin", query="caf\ufffd"),
+    event("dance", action="dance"),
+    event("torn", raw='{"event_id": "to'),
+    event("latin", query="caf\ufffd"),
     event("two rules", user_id=None, action="dance"),
     event("of the app", item_id=None, action="login", dwell_ms=""),
 ]
@@ -75,7 +93,8 @@ EVENTS = [
 def facts(spark):
     """Kept rows and refusals of ``EVENTS`` by event id, in the order of their files."""
     made = FACTS["silver.events"].build(
-        delivered(spark, "events", EVENTS), days=DAYS, params=silver.Params(), market=DEMO)
+        delivered(spark, "events", EVENTS), days=DAYS, params=silver.Params(), market=DEMO
+    )
     rows = collected("events", made, "event_id")
     assert len(rows) == len(EVENTS), "every delivered row is written or refused once"
     return {e["event_id"]: [r for r in rows if r["event_id"] == e["event_id"]] for e in EVENTS}
@@ -85,32 +104,54 @@ def kept(facts, event_id):
     return [r for r in facts[event_id] if r["_reject"] is None]
 
 
-@pytest.mark.parametrize(("event_id", "ds"), [
-    ("today", "2024-03-07"), ("two days late", "2024-03-05"), ("three days late", "2024-03-04"),
-    ("offset", "2024-03-07"),
-])
+@pytest.mark.parametrize(
+    ("event_id", "ds"),
+    [
+        ("today", "2024-03-07"),
+        ("two days late", "2024-03-05"),
+        ("three days late", "2024-03-04"),
+        ("offset", "2024-03-07"),
+    ],
+)
 def test_a_row_reaches_the_day_of_its_own_time(facts, event_id, ds):
-    row, = kept(facts, event_id)
+    (row,) = kept(facts, event_id)
     assert (str(row["ds"]), str(row["arrival_ds"])) == (ds, "2024-03-07")
 
 
-@pytest.mark.parametrize(("event_id", "rule"), [
-    ("too late", "late"), ("tomorrow", "future:at"), ("no user", "missing:user_id"), ("blank user", "missing:user_id"),
-    ("no time", "missing:at"), ("odd time", "bad_type:at"), ("odd dwell", "bad_type:dwell_ms"),
-    ("half a ms", "bad_type:dwell_ms"), ("odd ratio", "bad_type:play_ratio"), ("too much", "out_of_range:play_ratio"),
-    ("too little", "out_of_range:dwell_ms"), ("not a number", "bad_type:play_ratio"),
-    ("dance", "unknown_value:action"), ("torn", "unparseable"), ("latin", "not_utf8"), ("two rules", "missing:user_id"),
-])
+@pytest.mark.parametrize(
+    ("event_id", "rule"),
+    [
+        ("too late", "late"),
+        ("tomorrow", "future:at"),
+        ("no user", "missing:user_id"),
+        ("blank user", "missing:user_id"),
+        ("no time", "missing:at"),
+        ("odd time", "bad_type:at"),
+        ("odd dwell", "bad_type:dwell_ms"),
+        ("half a ms", "bad_type:dwell_ms"),
+        ("odd ratio", "bad_type:play_ratio"),
+        ("too much", "out_of_range:play_ratio"),
+        ("too little", "out_of_range:dwell_ms"),
+        ("not a number", "bad_type:play_ratio"),
+        ("dance", "unknown_value:action"),
+        ("torn", "unparseable"),
+        ("latin", "not_utf8"),
+        ("two rules", "missing:user_id"),
+    ],
+)
 def test_a_refused_row_names_the_rule_and_stays_on_its_day_of_arrival(facts, event_id, rule):
-    row, = facts[event_id]
+    (row,) = facts[event_id]
     assert (row["_reject"], str(row["ds"]), row["_file"]) == (rule, "2024-03-07", "ds=2024-03-07/a.csv")
 
 
 def test_a_refused_row_is_kept_as_delivered(facts):
-    row, = facts["dance"]
+    (row,) = facts["dance"]
     given = json.loads(row["_raw"])
     assert {k: given[k] for k in ("event_id", "user_id", "action")} == {
-        "event_id": "dance", "user_id": "u1", "action": "dance"}
+        "event_id": "dance",
+        "user_id": "u1",
+        "action": "dance",
+    }
     assert facts["torn"][0]["_raw"] == '{"event_id": "to'
     assert facts["today"][0]["_raw"] is None
 
@@ -118,12 +159,16 @@ def test_a_refused_row_is_kept_as_delivered(facts):
 @pytest.mark.parametrize("event_id", ["again", "redelivered"])
 def test_of_a_repeated_id_the_first_delivered_wins(facts, market_key, event_id):
     assert [(r["_reject"], r["item_id"]) for r in facts[event_id]] == [
-        (None, market_key["first"]), ("duplicate", market_key["second"])]
+        (None, market_key["first"]),
+        ("duplicate", market_key["second"]),
+    ]
 
 
 def test_a_refused_row_does_not_stand_in_the_way_of_a_good_one(facts):
     assert [(r["_reject"], r["action"]) for r in facts["bad then good"]] == [
-        ("unknown_value:action", "dance"), (None, "like")]
+        ("unknown_value:action", "dance"),
+        (None, "like"),
+    ]
 
 
 def test_numbers_are_read_from_text(facts):
@@ -153,7 +198,8 @@ def test_ids_become_surrogate_keys_and_no_id_no_key(facts, market_key):
 def test_a_surrogate_key_depends_on_market_and_kind_and_never_changes(spark):
     one = spark.createDataFrame([("u1",)], "id string")
     row = one.select(
-        surrogate(DEMO, "user", F.col("id")).alias("user"), surrogate(DEMO, "item", F.col("id")).alias("item"),
+        surrogate(DEMO, "user", F.col("id")).alias("user"),
+        surrogate(DEMO, "item", F.col("id")).alias("item"),
         surrogate(Market("other"), "user", F.col("id")).alias("other"),
     ).collect()[0]
     assert len({row["user"], row["item"], row["other"]}) == 3
@@ -163,15 +209,24 @@ def test_a_surrogate_key_depends_on_market_and_kind_and_never_changes(spark):
 
 def test_days_built_one_by_one_own_every_row_once(spark):
     answer = {"user_id": "u", "kind": "nps"}
-    rows = [{"ds": f"2024-03-0{arrival}", "survey_id": f"{arrival} of {day}", "at": f"2024-03-0{day}", **answer}
-            for arrival in (4, 6, 8) for day in range(1, 10)]
+    rows = [
+        {"ds": f"2024-03-0{arrival}", "survey_id": f"{arrival} of {day}", "at": f"2024-03-0{day}", **answer}
+        for arrival in (4, 6, 8)
+        for day in range(1, 10)
+    ]
     source = delivered(spark, "surveys", rows)
     node = FACTS["silver.surveys"]
-    made = reduce(DataFrame.unionByName, [
-        node.build(source, days=days, params=silver.Params(), market=DEMO)
-        for days in (DayRange(dt.date(2024, 3, 1), dt.date(2024, 3, 4)), DayRange.day("2024-03-05"),
-                     DayRange(dt.date(2024, 3, 6), dt.date(2024, 3, 9)))
-    ]).collect()
+    made = reduce(
+        DataFrame.unionByName,
+        [
+            node.build(source, days=days, params=silver.Params(), market=DEMO)
+            for days in (
+                DayRange(dt.date(2024, 3, 1), dt.date(2024, 3, 4)),
+                DayRange.day("2024-03-05"),
+                DayRange(dt.date(2024, 3, 6), dt.date(2024, 3, 9)),
+            )
+        ],
+    ).collect()
     assert sorted(r["survey_id"] for r in made) == sorted(r["survey_id"] for r in rows)
     own = {f"{r['arrival_ds'].day} of {r['ds'].day}" for r in made if r["_reject"] is None}
     # arrived on the day or up to three days after
@@ -182,20 +237,32 @@ def test_days_built_one_by_one_own_every_row_once(spark):
 def test_days_and_hours_are_the_market_s(spark):
     market = Market("demo", timezone="Asia/Shanghai")
     source = delivered(spark, "events", [event("e", "2024-03-08", at="2024-03-05T20:00:00Z")], market)
-    row, = FACTS["silver.events"].build(source, days=DAYS, params=silver.Params(), market=market).collect()
+    (row,) = FACTS["silver.events"].build(source, days=DAYS, params=silver.Params(), market=market).collect()
     # 04:00 on the 6th
     assert (str(row["ds"]), row["local_hour"], row["_reject"]) == ("2024-03-06", 4, None)
 
 
 def test_coordinates_are_bounded_and_dropped_and_a_measure_is_finite(spark):
-    shown = {"ds": "2024-03-07", "impression_id": "p", "user_id": "u", "item_id": "i", "at": "2024-03-07",
-             "surface": "feed", "position": "1", "file": "f"}
+    shown = {
+        "ds": "2024-03-07",
+        "impression_id": "p",
+        "user_id": "u",
+        "item_id": "i",
+        "at": "2024-03-07",
+        "surface": "feed",
+        "position": "1",
+        "file": "f",
+    }
     given = [{"latitude": "91"}, {"latitude": "48.1"}, {"swipe_speed": "NaN"}, {"swipe_speed": "Infinity"}]
     rows = [{**shown, "impression_id": f"p{n}", **more} for n, more in enumerate(given)]
     source = delivered(spark, "impressions", rows)
     made = FACTS["silver.impressions"].build(source, days=DAYS, params=silver.Params(), market=DEMO)
     assert {r["impression_id"]: r["_reject"] for r in made.collect()} == {
-        "p0": "out_of_range:latitude", "p1": None, "p2": "bad_type:swipe_speed", "p3": "bad_type:swipe_speed"}
+        "p0": "out_of_range:latitude",
+        "p1": None,
+        "p2": "bad_type:swipe_speed",
+        "p3": "bad_type:swipe_speed",
+    }
     assert not {"latitude", "longitude"} & set(made.columns)
 
 
@@ -203,13 +270,21 @@ def test_coordinates_are_bounded_and_dropped_and_a_measure_is_finite(spark):
 
 
 def creator(arrival: str, creator_id: str, name: str, file: str = "a.csv", **changes) -> dict:
-    return {"ds": arrival, "creator_id": creator_id, "name": name, "stage": "novice", "file": f"ds={arrival}/{file}",
-            **changes}
+    return {
+        "ds": arrival,
+        "creator_id": creator_id,
+        "name": name,
+        "stage": "novice",
+        "file": f"ds={arrival}/{file}",
+        **changes,
+    }
 
 
 CREATORS = [
-    creator("2024-03-02", "moves", "new"), creator("2024-03-04", "moves", "newer"),
-    creator("2024-03-02", "twice", "first", "a.csv"), creator("2024-03-02", "twice", "second", "b.csv"),
+    creator("2024-03-02", "moves", "new"),
+    creator("2024-03-04", "moves", "newer"),
+    creator("2024-03-02", "twice", "first", "a.csv"),
+    creator("2024-03-02", "twice", "second", "b.csv"),
     creator("2024-03-03", "refused", "bad", stage="king"),
     creator("2024-03-03", None, "nobody"),
 ]
@@ -242,12 +317,20 @@ def state(spark, yesterday):
 
 def test_a_snapshot_holds_the_last_row_delivered_by_each_day(state):
     assert {ds: names.get("moves") for ds, names in snapshots(state).items()} == {
-        "2024-03-01": "old", "2024-03-02": "new", "2024-03-03": "new", "2024-03-04": "newer"}
+        "2024-03-01": "old",
+        "2024-03-02": "new",
+        "2024-03-03": "new",
+        "2024-03-04": "newer",
+    }
 
 
 def test_of_two_rows_in_a_day_the_last_holds_and_the_other_is_a_duplicate(state):
     assert {ds: names.get("twice") for ds, names in snapshots(state).items()} == {
-        "2024-03-01": None, "2024-03-02": "second", "2024-03-03": "second", "2024-03-04": "second"}
+        "2024-03-01": None,
+        "2024-03-02": "second",
+        "2024-03-03": "second",
+        "2024-03-04": "second",
+    }
     assert [(str(r["ds"]), r["name"]) for r in state if r["_reject"] == "duplicate"] == [("2024-03-02", "first")]
 
 
@@ -259,7 +342,9 @@ def test_a_refused_row_keeps_yesterday_s(state):
 def test_a_refused_state_row_is_counted_once_on_its_day_of_arrival(state):
     refused = [(str(r["ds"]), r["name"], r["_reject"]) for r in state if r["_reject"] not in (None, "duplicate")]
     assert sorted(refused) == [
-        ("2024-03-03", "bad", "unknown_value:stage"), ("2024-03-03", "nobody", "missing:creator_id")]
+        ("2024-03-03", "bad", "unknown_value:stage"),
+        ("2024-03-03", "nobody", "missing:creator_id"),
+    ]
 
 
 def test_a_delivered_row_is_accounted_for_once_on_its_day_of_arrival(state):
@@ -282,4 +367,5 @@ def test_a_range_of_snapshots_is_the_same_as_its_days_one_by_one(spark, yesterda
         before = spark.createDataFrame([tuple(r[c.name] for c in node.contract.schema) for r in kept], schema)
     order = ["ds", "creator_id", "arrival_ds", "name"]
     assert sorted(([r[c] for c in order], r["_reject"]) for r in rows if r["creator_id"]) == sorted(
-        ([r[c] for c in order], r["_reject"]) for r in state if r["creator_id"])
+        ([r[c] for c in order], r["_reject"]) for r in state if r["creator_id"]
+    )

@@ -7,8 +7,10 @@ from jobs.runner import conform
 from jobs.settings import Market
 from jobs.tables.user_daily import CONTRACT, build
 
-EVENTS = ("ds date, user_id bigint, item_id bigint, at_ms bigint, action string, dwell_ms bigint, play_ratio double, "
-          "terminal string")
+EVENTS = (
+    "ds date, user_id bigint, item_id bigint, at_ms bigint, action string, dwell_ms bigint, play_ratio double, "
+    "terminal string"
+)
 ORDERS = "ds date, user_id bigint, item_id bigint, at_ms bigint, kind string, amount_minor bigint"
 SHOWN = "ds date, user_id bigint"
 DS = "2024-03-10"
@@ -21,24 +23,57 @@ def literal(spark, schema, rows):
 
 @pytest.fixture(scope="module")
 def found(spark):
-    actions = ("click", "click", "favourite", "add_to_cart", "like", "comment", "share", "dislike", "not_interested",
-               "purchase")
+    actions = (
+        "click",
+        "click",
+        "favourite",
+        "add_to_cart",
+        "like",
+        "comment",
+        "share",
+        "dislike",
+        "not_interested",
+        "purchase",
+    )
     events = [(DS, 1, 10, 1, action, 100, None, "app") for action in actions]
-    events += [(DS, 1, None, 2, "login", None, None, "h5"), (DS, 1, None, 2, "search", None, None, None),
-               (DS, 2, None, 2, "login", None, None, "app"), ("2024-03-11", 1, 10, 3, "click", None, None, "app")]
-    orders = [(DS, 1, 10, 4, "sale", 300), (DS, 1, 11, 4, "sale", 200), (DS, 1, 11, 5, "refund", 200),
-              (DS, 4, 10, 4, "sale", 50)]
-    made = build(literal(spark, EVENTS, events), literal(spark, ORDERS, orders),
-                 literal(spark, SHOWN, [(DS, 1), (DS, 1), (DS, 3)]), days=DayRange.day(DS), params=None,
-                 market=Market("demo", target=("click", "purchase")))
+    events += [
+        (DS, 1, None, 2, "login", None, None, "h5"),
+        (DS, 1, None, 2, "search", None, None, None),
+        (DS, 2, None, 2, "login", None, None, "app"),
+        ("2024-03-11", 1, 10, 3, "click", None, None, "app"),
+    ]
+    orders = [
+        (DS, 1, 10, 4, "sale", 300),
+        (DS, 1, 11, 4, "sale", 200),
+        (DS, 1, 11, 5, "refund", 200),
+        (DS, 4, 10, 4, "sale", 50),
+    ]
+    made = build(
+        literal(spark, EVENTS, events),
+        literal(spark, ORDERS, orders),
+        literal(spark, SHOWN, [(DS, 1), (DS, 1), (DS, 3)]),
+        days=DayRange.day(DS),
+        params=None,
+        market=Market("demo", target=("click", "purchase")),
+    )
     return {(str(r["ds"]), r["user_id"]): r for r in conform(CONTRACT, made).collect()}
 
 
 def test_counts_and_sums_of_a_user(found):
     row = {k: v for k, v in found[DS, 1].asDict().items() if k not in ("ds", "user_id")}
     assert row == {
-        "impressions": 2, "clicks": 2, "favourites": 1, "add_to_carts": 1, "purchases": 2, "likes": 1, "comments": 1,
-        "shares": 1, "negatives": 2, "logins": 1, "searches": 1, "terminals": 2,
+        "impressions": 2,
+        "clicks": 2,
+        "favourites": 1,
+        "add_to_carts": 1,
+        "purchases": 2,
+        "likes": 1,
+        "comments": 1,
+        "shares": 1,
+        "negatives": 2,
+        "logins": 1,
+        "searches": 1,
+        "terminals": 2,
         "targets": 4,  # two clicks and two sale lines; the tracked purchase is no third
         "dwell_ms": 900,  # of nine actions; the tracked purchase is left to the sales
         "amount_minor": 500,

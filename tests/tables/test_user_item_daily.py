@@ -21,23 +21,39 @@ def literal(spark, schema, rows):
 @pytest.fixture(scope="module")
 def found(spark):
     events = [
-        (DS, 1, 10, 100, "click", 500, None), (DS, 1, 10, 300, "favourite", None, None),
-        (DS, 1, 10, 200, "view", 1500, 0.5), (DS, 1, 10, 250, "purchase", None, None),
-        (DS, 2, 10, 100, "dislike", None, None), (DS, 2, 11, 100, "not_interested", None, None),
-        (DS, 2, 12, 100, "block_author", None, None), (DS, 2, 13, 100, "already_purchased", None, None),
-        (DS, 3, None, 100, "login", None, None), ("2024-03-11", 1, 10, 900, "click", None, None),
+        (DS, 1, 10, 100, "click", 500, None),
+        (DS, 1, 10, 300, "favourite", None, None),
+        (DS, 1, 10, 200, "view", 1500, 0.5),
+        (DS, 1, 10, 250, "purchase", None, None),
+        (DS, 2, 10, 100, "dislike", None, None),
+        (DS, 2, 11, 100, "not_interested", None, None),
+        (DS, 2, 12, 100, "block_author", None, None),
+        (DS, 2, 13, 100, "already_purchased", None, None),
+        (DS, 3, None, 100, "login", None, None),
+        ("2024-03-11", 1, 10, 900, "click", None, None),
     ]
     orders = [(DS, 1, 10, 350, "sale", 999), (DS, 1, 10, 360, "sale", 999), (DS, 1, 11, 370, "refund", 999)]
     shown = [(DS, 1, 10, 50), (DS, 1, 10, 400), (DS, 4, 10, 50)]
-    made = build(literal(spark, EVENTS, events), literal(spark, ORDERS, orders), literal(spark, SHOWN, shown),
-                 days=DayRange.day(DS), params=None, market=Market("demo", target=("click", "purchase")))
+    made = build(
+        literal(spark, EVENTS, events),
+        literal(spark, ORDERS, orders),
+        literal(spark, SHOWN, shown),
+        days=DayRange.day(DS),
+        params=None,
+        market=Market("demo", target=("click", "purchase")),
+    )
     return {(str(r["ds"]), r["user_id"], r["item_id"]): r for r in conform(CONTRACT, made).collect()}
 
 
 def test_counts_of_a_pair(found):
     pair = found[DS, 1, 10]
     assert {k: pair[k] for k in ("impressions", "clicks", "purchases", "negatives", "rejections")} == {
-        "impressions": 2, "clicks": 1, "purchases": 2, "negatives": 0, "rejections": 0}
+        "impressions": 2,
+        "clicks": 1,
+        "purchases": 2,
+        "negatives": 0,
+        "rejections": 0,
+    }
     # 500 + 1500; the last thing was a showing
     assert (pair["dwell_ms"], pair["last_ms"]) == (2000, 400)
 
@@ -54,7 +70,11 @@ def test_strength_is_the_sum_over_actions_and_a_tracked_purchase_counts_by_its_s
 
 def test_rejections_are_a_wish_not_to_see_it(found):
     assert {i: (found[DS, 2, i]["negatives"], found[DS, 2, i]["rejections"]) for i in (10, 11, 12, 13)} == {
-        10: (1, 0), 11: (1, 1), 12: (1, 1), 13: (0, 1)}
+        10: (1, 0),
+        11: (1, 1),
+        12: (1, 1),
+        13: (0, 1),
+    }
     assert all(found[DS, 2, i]["strength"] == 0 for i in (10, 11, 12, 13))
 
 

@@ -22,8 +22,12 @@ from jobs.errors import ContractError
 
 D1, D2, D3 = (dt.date(2024, 2, d) for d in (28, 29, 27))
 GOOD = Table(
-    "silver.things", "silver", "me", "Things.",
-    [Column("thing_id", "bigint", "Key."), Column("price", "double", "Price.", digits=2)], ["thing_id"],
+    "silver.things",
+    "silver",
+    "me",
+    "Things.",
+    [Column("thing_id", "bigint", "Key."), Column("price", "double", "Price.", digits=2)],
+    ["thing_id"],
 )
 
 
@@ -42,16 +46,19 @@ def test_a_float_column_declares_its_decimals(kind):
         Column("price", kind, "Price.")
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"name": "things"}, "things is no table name: it must be one of"),
-    ({"name": "gold.things"}, "gold.things is no table name"),
-    ({"grain": "week"}, "silver.things: grain must be 'day' or 'range', not 'week'."),
-    ({"columns": [*GOOD.columns, Column("price", "int", "Again.")]}, r"declares \['price'\] more than once"),
-    ({"columns": [*GOOD.columns, DS]}, "ds is there by itself, do not declare it"),
-    ({"keys": ["user_id"]}, "keys names column 'user_id', which it does not declare"),
-    ({"replace_by": "channel"}, "replace_by names column 'channel', which it does not declare"),
-    ({"checks": [between("prise", 0, 1)]}, "names column 'prise', which it does not declare"),
-])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"name": "things"}, "things is no table name: it must be one of"),
+        ({"name": "gold.things"}, "gold.things is no table name"),
+        ({"grain": "week"}, "silver.things: grain must be 'day' or 'range', not 'week'."),
+        ({"columns": [*GOOD.columns, Column("price", "int", "Again.")]}, r"declares \['price'\] more than once"),
+        ({"columns": [*GOOD.columns, DS]}, "ds is there by itself, do not declare it"),
+        ({"keys": ["user_id"]}, "keys names column 'user_id', which it does not declare"),
+        ({"replace_by": "channel"}, "replace_by names column 'channel', which it does not declare"),
+        ({"checks": [between("prise", 0, 1)]}, "names column 'prise', which it does not declare"),
+    ],
+)
 def test_an_illegal_table_is_refused_with_a_sentence(change, sentence):
     with pytest.raises(ContractError, match=sentence):
         replace(GOOD, **change)
@@ -102,12 +109,15 @@ def test_a_range_as_a_predicate():
     assert DayRange(D1, D2).where("event_ds") == "event_ds >= DATE'2024-02-28' AND event_ds <= DATE'2024-02-29'"
 
 
-@pytest.mark.parametrize(("given", "first", "last"), [
-    ({}, "2024-03-10", "2024-03-11"),
-    ({"days": 7}, "2024-03-04", "2024-03-11"),
-    ({"days": 7, "lag": 1}, "2024-03-03", "2024-03-10"),
-    ({"ahead": 3}, "2024-03-10", "2024-03-14"),
-])
+@pytest.mark.parametrize(
+    ("given", "first", "last"),
+    [
+        ({}, "2024-03-10", "2024-03-11"),
+        ({"days": 7}, "2024-03-04", "2024-03-11"),
+        ({"days": 7, "lag": 1}, "2024-03-03", "2024-03-10"),
+        ({"ahead": 3}, "2024-03-10", "2024-03-14"),
+    ],
+)
 def test_the_window_of_an_input(given, first, last):
     days = DayRange(dt.date(2024, 3, 10), dt.date(2024, 3, 11))
     assert TableInput("silver.things", **given).window(days) == DayRange(*map(dt.date.fromisoformat, (first, last)))
@@ -120,8 +130,15 @@ def test_an_argument_is_the_last_part_of_the_name_or_the_alias():
 
 
 def test_upstream_leaves_the_node_s_own_yesterday_out():
-    table = replace(GOOD, inputs=[TableInput("bronze.things"), TableInput("silver.things", lag=1),
-                                  TableInput("bronze.things", alias="again"), ArtifactInput("models.als")])
+    table = replace(
+        GOOD,
+        inputs=[
+            TableInput("bronze.things"),
+            TableInput("silver.things", lag=1),
+            TableInput("bronze.things", alias="again"),
+            ArtifactInput("models.als"),
+        ],
+    )
     assert Node(table, print).upstream == ["bronze.things", "models.als"]
 
 
@@ -151,9 +168,17 @@ def test_an_unknown_option_is_named_beside_the_known_ones():
         make_params(Options, {"lenght": 5}, "market demo")
 
 
-@pytest.mark.parametrize(("option", "value"), [
-    ("length", "5"), ("length", 5.5), ("share", "0.3"), ("share", True), ("off", "a"), ("strict", "yes"),
-])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("length", "5"),
+        ("length", 5.5),
+        ("share", "0.3"),
+        ("share", True),
+        ("off", "a"),
+        ("strict", "yes"),
+    ],
+)
 def test_a_mistyped_option_is_named_beside_its_default(option, value):
     with pytest.raises(ContractError, match=f"market demo: option {option} is .*, but must be like its default"):
         make_params(Options, {option: value}, "market demo")

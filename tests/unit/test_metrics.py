@@ -36,9 +36,14 @@ def judged_lists(draw):
     return hits, hits.sum(axis=1)
 
 
-@pytest.mark.parametrize("name", ["quality.intervals", "quality.metrics", *(
-    f"quality.metrics.{info.name}" for info in pkgutil.iter_modules(metrics.__path__)
-)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "quality.intervals",
+        "quality.metrics",
+        *(f"quality.metrics.{info.name}" for info in pkgutil.iter_modules(metrics.__path__)),
+    ],
+)
 def test_the_examples_of_the_docstrings_hold(name):
     found = doctest.testmod(importlib.import_module(name))
     assert found.attempted and not found.failed
@@ -144,8 +149,15 @@ def test_calibration_by_hand():
 
 def test_a_figure_without_data_cannot_be_said():
     none = np.array([])
-    for value in (auc(np.array([1, 1]), np.array([1, 2])), gauc(none, none, none), gini(np.zeros(3)),
-                  coverage(none), ece(none, none), ratio(np.zeros(2), np.ones(2)), novelty(np.zeros(1), np.ones(1))):
+    for value in (
+        auc(np.array([1, 1]), np.array([1, 2])),
+        gauc(none, none, none),
+        gini(np.zeros(3)),
+        coverage(none),
+        ece(none, none),
+        ratio(np.zeros(2), np.ones(2)),
+        novelty(np.zeros(1), np.ones(1)),
+    ):
         assert math.isnan(value)
 
 
@@ -206,7 +218,10 @@ def test_auc_turns_round_with_the_labels(labels, data):
 def test_wilson_is_as_published():
     # Newcombe (1998), table I, method 3: 81/263, 15/148, 0/20, 1/29
     published = {
-        (81, 263): (0.2553, 0.3662), (15, 148): (0.0624, 0.1605), (0, 20): (0.0, 0.1611), (1, 29): (0.0061, 0.1718),
+        (81, 263): (0.2553, 0.3662),
+        (15, 148): (0.0624, 0.1605),
+        (0, 20): (0.0, 0.1611),
+        (1, 29): (0.0061, 0.1718),
     }
     for (successes, n), expected in published.items():
         assert intervals.wilson(successes, n) == pytest.approx(expected, abs=5e-5)

@@ -34,83 +34,216 @@ def put(settings, table, rows, schema=None, by=("ds",)):
 
 def full(settings):
     lake = Lake(settings)
-    lake.append(ops.RUN, [
-        {**ANY_RUN, "ds": DAY, "table": "silver.events", "status": "failed", "message": "old", "at_ms": 1},
-        {**ANY_RUN, "ds": DAY, "table": "silver.events", "status": "published", "rows": 1234567, "quarantined": 3,
-         "duplicates": 2, "late": 1, "at_ms": 2},
-        {**ANY_RUN, "ds": DAY, "table": "bronze.events", "status": "published", "rows": 10, "at_ms": 3},
-        {**ANY_RUN, "ds": DAY - dt.timedelta(days=1), "table": "serving.similar", "status": "published", "at_ms": 4},
-    ])
+    lake.append(
+        ops.RUN,
+        [
+            {**ANY_RUN, "ds": DAY, "table": "silver.events", "status": "failed", "message": "old", "at_ms": 1},
+            {
+                **ANY_RUN,
+                "ds": DAY,
+                "table": "silver.events",
+                "status": "published",
+                "rows": 1234567,
+                "quarantined": 3,
+                "duplicates": 2,
+                "late": 1,
+                "at_ms": 2,
+            },
+            {**ANY_RUN, "ds": DAY, "table": "bronze.events", "status": "published", "rows": 10, "at_ms": 3},
+            {
+                **ANY_RUN,
+                "ds": DAY - dt.timedelta(days=1),
+                "table": "serving.similar",
+                "status": "published",
+                "at_ms": 4,
+            },
+        ],
+    )
     check = {"run_id": "r", "gate": "silver", "rows": 9, "at_ms": 5, "ds": DAY}
-    lake.append(LOG, [
-        {**check, "table": "silver.events", "check": "between(x)", "verdict_if_failed": "fail", "success": False,
-         "observed": "earlier", "at_ms": 4},
-        {**check, "table": "silver.events", "check": "between(x)", "verdict_if_failed": "fail", "success": True},
-        {**check, "table": "silver.items", "check": "not_null(y)", "verdict_if_failed": "warn", "success": False,
-         "observed": "2 of 9 rows breaking it"},
-    ])
-    lake.append(ops.RELEASE, [
-        {"ds": DAY, "release_id": "2024-03-02-abc", "kind": "nightly", "sequence": 1, "tables": "{}", "at_ms": 6},
-        {"ds": DAY, "release_id": "2024-03-02-abc", "kind": "rollback", "sequence": 2, "tables": "{}", "at_ms": 7},
-    ])
+    lake.append(
+        LOG,
+        [
+            {
+                **check,
+                "table": "silver.events",
+                "check": "between(x)",
+                "verdict_if_failed": "fail",
+                "success": False,
+                "observed": "earlier",
+                "at_ms": 4,
+            },
+            {**check, "table": "silver.events", "check": "between(x)", "verdict_if_failed": "fail", "success": True},
+            {
+                **check,
+                "table": "silver.items",
+                "check": "not_null(y)",
+                "verdict_if_failed": "warn",
+                "success": False,
+                "observed": "2 of 9 rows breaking it",
+            },
+        ],
+    )
+    lake.append(
+        ops.RELEASE,
+        [
+            {"ds": DAY, "release_id": "2024-03-02-abc", "kind": "nightly", "sequence": 1, "tables": "{}", "at_ms": 6},
+            {"ds": DAY, "release_id": "2024-03-02-abc", "kind": "rollback", "sequence": 2, "tables": "{}", "at_ms": 7},
+        ],
+    )
     model = settings.home / "model"
     model.mkdir()
-    (model / "gate.json").write_text(json.dumps({"first_day": "2024-02-01", "last_day": "2024-02-20", "lines": [
-        {"metric": "gauc", "value": 0.71, "threshold": 0.5, "passed": True, "why": "orders within a user"}]}))
-    lake.append(ops.MODEL_PIN, [{"ds": DAY, "role": "ranker", "model": "shop-ranker", "version": "3",
-                                 "path": str(model), "run_id": "r", "at_ms": 6}])
+    (model / "gate.json").write_text(
+        json.dumps(
+            {
+                "first_day": "2024-02-01",
+                "last_day": "2024-02-20",
+                "lines": [
+                    {"metric": "gauc", "value": 0.71, "threshold": 0.5, "passed": True, "why": "orders within a user"}
+                ],
+            }
+        )
+    )
+    lake.append(
+        ops.MODEL_PIN,
+        [
+            {
+                "ds": DAY,
+                "role": "ranker",
+                "model": "shop-ranker",
+                "version": "3",
+                "path": str(model),
+                "run_id": "r",
+                "at_ms": 6,
+            }
+        ],
+    )
     lists(settings)
     audits(lake)
 
 
 def lists(settings):
     reason = {"kind": "basic", "code": "c", "text": "because of tea", "evidence": "1"}
-    put(settings, "serving.recommendations", [
-        {"ds": DAY, "release_id": release, "surface": "feed", "user_id": user, "rank": rank, "item_id": 10 + rank,
-         "channel": "item_cf", "slot_type": "organic", "reasons": [reason]}
-        for release in ("2024-03-02-abc", "2024-03-02-other") for user in (5, 1, 9, 3, 7) for rank in (1, 2)
-    ], by=("ds", "release_id"))
+    put(
+        settings,
+        "serving.recommendations",
+        [
+            {
+                "ds": DAY,
+                "release_id": release,
+                "surface": "feed",
+                "user_id": user,
+                "rank": rank,
+                "item_id": 10 + rank,
+                "channel": "item_cf",
+                "slot_type": "organic",
+                "reasons": [reason],
+            }
+            for release in ("2024-03-02-abc", "2024-03-02-other")
+            for user in (5, 1, 9, 3, 7)
+            for rank in (1, 2)
+        ],
+        by=("ds", "release_id"),
+    )
     put(settings, "silver.users", [{"ds": DAY, "user_id": u, "original_id": f"U{u}"} for u in range(10)])
-    put(settings, "silver.items", [
-        {"ds": DAY, "item_id": 10 + i, "original_id": f"I{i}", "title": NASTY if i == 1 else "tea " * 40,
-         "price_minor": None} for i in range(4)
-    ], pa.schema([("ds", pa.date32()), ("item_id", pa.int64()), ("original_id", pa.string()), ("title", pa.string()),
-                  ("price_minor", pa.int64())]))
+    put(
+        settings,
+        "silver.items",
+        [
+            {
+                "ds": DAY,
+                "item_id": 10 + i,
+                "original_id": f"I{i}",
+                "title": NASTY if i == 1 else "tea " * 40,
+                "price_minor": None,
+            }
+            for i in range(4)
+        ],
+        pa.schema(
+            [
+                ("ds", pa.date32()),
+                ("item_id", pa.int64()),
+                ("original_id", pa.string()),
+                ("title", pa.string()),
+                ("price_minor", pa.int64()),
+            ]
+        ),
+    )
 
 
 def audits(lake):
     row = {"ds": DAY, "list_ds": DAY - dt.timedelta(days=1), "horizon_days": 1, "group": "all", "n": 812}
-    lake.append(evaluation.CONTRACT, [
-        {**row, "subject": subject, "metric": metric, "k": k, "value": 0.123456, "lo": 0.1, "hi": 0.15}
-        for subject in ("channel:item_cf", "served", "baseline:popularity")
-        for metric, k in (("ndcg", 10), ("recall", 20), ("gini", 10))
-    ])
-    lake.append(diversity.CONTRACT, [{"ds": DAY, "subject": "feed", "metric": "gini", "value": 0.7, "lo": 0.6,
-                                      "hi": 0.8, "n": 5, "threshold": 0.6, "verdict": "warn"}])
+    lake.append(
+        evaluation.CONTRACT,
+        [
+            {**row, "subject": subject, "metric": metric, "k": k, "value": 0.123456, "lo": 0.1, "hi": 0.15}
+            for subject in ("channel:item_cf", "served", "baseline:popularity")
+            for metric, k in (("ndcg", 10), ("recall", 20), ("gini", 10))
+        ],
+    )
+    lake.append(
+        diversity.CONTRACT,
+        [
+            {
+                "ds": DAY,
+                "subject": "feed",
+                "metric": "gini",
+                "value": 0.7,
+                "lo": 0.6,
+                "hi": 0.8,
+                "n": 5,
+                "threshold": 0.6,
+                "verdict": "warn",
+            }
+        ],
+    )
     shared = {"ds": DAY, "attribute": "gender", "metric": "coverage", "k": 10, "horizon_days": 0, "list_ds": DAY}
-    lake.append(fairness.CONTRACT, [
-        {**shared, "group": "f", "kind": "group", "value": 0.5, "lo": 0.4, "hi": 0.6, "n": 300},
-        {**shared, "group": "", "kind": "difference", "value": 0.05, "lo": -0.1, "hi": 0.2, "n": 600,
-         "threshold": 0.15, "verdict": "ok"},
-        {**shared, "group": "m", "kind": "group", "value": None, "n": 3, "verdict": "too small"},
-    ])
+    lake.append(
+        fairness.CONTRACT,
+        [
+            {**shared, "group": "f", "kind": "group", "value": 0.5, "lo": 0.4, "hi": 0.6, "n": 300},
+            {
+                **shared,
+                "group": "",
+                "kind": "difference",
+                "value": 0.05,
+                "lo": -0.1,
+                "hi": 0.2,
+                "n": 600,
+                "threshold": 0.15,
+                "verdict": "ok",
+            },
+            {**shared, "group": "m", "kind": "group", "value": None, "n": 3, "verdict": "too small"},
+        ],
+    )
 
 
 def test_the_last_build_of_every_table_counts(settings):
     full(settings)
     tables = night_report(settings, DAY)["tables"]
     assert [(t["table"], t["status"], t["rows"]) for t in tables] == [
-        ("bronze.events", "published", 10), ("silver.events", "published", 1234567)
+        ("bronze.events", "published", 10),
+        ("silver.events", "published", 1234567),
     ]
 
 
 def test_the_last_verdict_of_every_gate_counts(settings):
     full(settings)
-    assert night_report(settings, "2024-03-02")["gates"] == [{
-        "gate": "silver", "tables": 2, "checks": 2, "verdict": "passed with warnings", "broken": [{
-            "table": "silver.items", "check": "not_null(y)", "observed": "2 of 9 rows breaking it",
-            "verdict_if_failed": "warn"}],
-    }]
+    assert night_report(settings, "2024-03-02")["gates"] == [
+        {
+            "gate": "silver",
+            "tables": 2,
+            "checks": 2,
+            "verdict": "passed with warnings",
+            "broken": [
+                {
+                    "table": "silver.items",
+                    "check": "not_null(y)",
+                    "observed": "2 of 9 rows breaking it",
+                    "verdict_if_failed": "warn",
+                }
+            ],
+        }
+    ]
 
 
 def test_lists_of_three_users_have_their_own_names(settings):
@@ -119,7 +252,8 @@ def test_lists_of_three_users_have_their_own_names(settings):
     # users 1, 3, 5, 7, 9: first, middle and last
     assert [each["user"] for each in found] == ["U1", "U5", "U9"]
     assert [(i["rank"], i["item"], i["reason"]) for i in found[0]["items"]] == [
-        (1, "I1", "because of tea"), (2, "I2", "because of tea")
+        (1, "I1", "because of tea"),
+        (2, "I2", "because of tea"),
     ]
 
 
@@ -153,8 +287,16 @@ def test_the_terminal_gets_no_wide_line_and_no_control_character(settings):
     text = render_text(night_report(settings, DAY))
     assert max(map(len, text.splitlines())) <= 120
     assert "\x1b" not in text
-    for expected in ("1,234,567", "2024-03-02-abc", "gauc 0.7100", "0.123 [0.100 0.150]", "because of tea", "U5",
-                     "passed with warnings", "Where to look next"):
+    for expected in (
+        "1,234,567",
+        "2024-03-02-abc",
+        "gauc 0.7100",
+        "0.123 [0.100 0.150]",
+        "because of tea",
+        "U5",
+        "passed with warnings",
+        "Where to look next",
+    ):
         assert expected in text
 
 
@@ -210,15 +352,25 @@ def test_a_night_of_nothing_is_a_report_too(settings):
 
 
 def test_a_day_of_popularity_says_so(settings):
-    Lake(settings).append(ops.MODEL_PIN, [{"ds": DAY, "role": "ranker", "model": "", "version": "", "path": "",
-                                           "at_ms": 1}])
+    Lake(settings).append(
+        ops.MODEL_PIN, [{"ds": DAY, "role": "ranker", "model": "", "version": "", "path": "", "at_ms": 1}]
+    )
     assert "popularity: no model existed yet" in render_text(night_report(settings, DAY))
 
 
 def test_a_failed_table_tells_why(settings):
-    Lake(settings).append(ops.RUN, [{**ANY_RUN, "ds": DAY, "table": "silver.events", "status": "failed",
-                                     "message": "CheckFailed: 3 rows", "at_ms": 1}])
+    Lake(settings).append(
+        ops.RUN,
+        [
+            {
+                **ANY_RUN,
+                "ds": DAY,
+                "table": "silver.events",
+                "status": "failed",
+                "message": "CheckFailed: 3 rows",
+                "at_ms": 1,
+            }
+        ],
+    )
     report = night_report(settings, DAY)
     assert "CheckFailed: 3 rows" in render_text(report) and "CheckFailed: 3 rows" in render_html(report)
-
-

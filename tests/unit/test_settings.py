@@ -8,8 +8,15 @@ from jobs.settings import Market, load_market, load_settings, market_file, save_
 
 
 def test_a_market_is_read_as_it_was_written(home):
-    market = Market("shop", "Asia/Shanghai", "CNY", ("click", "purchase"), ("gender",), ("food",),
-                    {"candidates.fused": {"budget": 50}})
+    market = Market(
+        "shop",
+        "Asia/Shanghai",
+        "CNY",
+        ("click", "purchase"),
+        ("gender",),
+        ("food",),
+        {"candidates.fused": {"budget": 50}},
+    )
     assert save_market(market) == market == load_market("shop")
     assert load_market("shop").hash == market.hash
 

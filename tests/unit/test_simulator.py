@@ -31,10 +31,28 @@ from jobs.simulator.policy import (
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-TINY = WorldConfig(users=60, items=220, creators=22, days=4, block=40, late_rate=0.1, too_late_rate=0.02,
-                   duplicate_rate=0.1, corrupt_rate=0.1)
-SMALL = WorldConfig(users=500, items=500, creators=60, days=6, block=600, late_rate=0.0, too_late_rate=0.0,
-                    duplicate_rate=0.0, corrupt_rate=0.0)
+TINY = WorldConfig(
+    users=60,
+    items=220,
+    creators=22,
+    days=4,
+    block=40,
+    late_rate=0.1,
+    too_late_rate=0.02,
+    duplicate_rate=0.1,
+    corrupt_rate=0.1,
+)
+SMALL = WorldConfig(
+    users=500,
+    items=500,
+    creators=60,
+    days=6,
+    block=600,
+    late_rate=0.0,
+    too_late_rate=0.0,
+    duplicate_rate=0.0,
+    corrupt_rate=0.0,
+)
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -152,7 +170,14 @@ def test_planted_faults_are_the_ones_that_can_be_counted(tiny: Path) -> None:
 
 def test_a_world_of_one_quiet_user_lands_whole_days(tmp_path: Path) -> None:
     config = WorldConfig(
-        users=1, items=200, creators=20, days=4, block=1, slate=1, new_users_daily=0, new_items_daily=0,
+        users=1,
+        items=200,
+        creators=20,
+        days=4,
+        block=1,
+        slate=1,
+        new_users_daily=0,
+        new_items_daily=0,
         requests_per_user_day=0.2,
     )
     landed = simulate(config, tmp_path / "landing", tmp_path / "truth")
@@ -196,7 +221,12 @@ def test_inverse_propensities_of_every_slot_count_the_items_not_yet_shown() -> N
     n, stock = 40_000, shelf()
     pool = Pool(np.array([[0, 1, 2]]), np.array([[0.4, 0.3, 0.3]]), np.array([True]))
     slates = draw_logging(
-        np.random.default_rng(6), stock, pool, np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool), 4,
+        np.random.default_rng(6),
+        stock,
+        pool,
+        np.zeros(n, dtype=np.int64),
+        np.zeros(n, dtype=bool),
+        4,
     )
     curated = np.isin(slates.request, slates.request[slates.slot == 2])
     for position in (1, 2, 3):
@@ -270,10 +300,15 @@ def test_state_feeds_land_everything_first_and_changes_later(small: Path) -> Non
 def test_a_released_list_is_shown_in_order_apart_from_exploration(small: Path, tmp_path: Path) -> None:
     config = WorldConfig(**{**vars(SMALL), "days": 1})
     active = np.flatnonzero(World(config).item_state(0).active)[:30]
-    lists = pd.DataFrame({
-        "user_id": np.repeat([f"u{n:07d}" for n in range(250)], 30), "rank": np.tile(np.arange(1, 31), 250),
-        "item_id": [f"p{n:07d}" for n in np.tile(active, 250)], "surface": "feed", "release_id": "r1",
-    })
+    lists = pd.DataFrame(
+        {
+            "user_id": np.repeat([f"u{n:07d}" for n in range(250)], 30),
+            "rank": np.tile(np.arange(1, 31), 250),
+            "item_id": [f"p{n:07d}" for n in np.tile(active, 250)],
+            "surface": "feed",
+            "release_id": "r1",
+        }
+    )
     fallback = pd.DataFrame({"segment": "all", "rank": [1, 2], "item_id": [f"p{n:07d}" for n in active[[7, 8]]]})
     simulate(config, tmp_path / "l", tmp_path / "t", released=ReleasedLists(lists, fallback, explore=0.1))
     shown = rows(tmp_path / "l", config, "impressions")
