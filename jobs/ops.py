@@ -104,5 +104,28 @@ QUARANTINE = Table(
     replace_by="source",
 )
 
-LOGS = (RUN, ARTIFACT, RELEASE, MODEL_PIN, QUARANTINE)
+DATA_QUALITY = Table(
+    name="audit.data_quality",
+    group="audit",
+    owner="quality",
+    description="Every check of every gate: what was expected of a staged table, and what was found.",
+    columns=[
+        Column("run_id", "string", "The run whose staged rows were judged."),
+        Column("gate", "string", "The group that was held back until its checks ran."),
+        Column("table", "string", "The judged table."),
+        Column("check", "string", "The rule with its bounds."),
+        Column("column", "string", "The judged column, where the rule is about one."),
+        Column(
+            "verdict_if_failed", "string", "fail stops the publish, warn is reported; what could not be judged is fail."
+        ),
+        Column("success", "boolean", "Whether it held."),
+        Column("observed", "string", "What was found, in words."),
+        Column("unexpected", "bigint", "Rows that break the rule.", unit="rows"),
+        Column("rows", "bigint", "Rows that were judged.", unit="rows"),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["run_id", "gate", "table", "check", "at_ms"],
+)
+
+LOGS = (RUN, ARTIFACT, RELEASE, MODEL_PIN, QUARANTINE, DATA_QUALITY)
 BY_NAME = {log.name: log for log in LOGS}

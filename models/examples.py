@@ -70,7 +70,7 @@ def shown_pairs(
     positives = actions.select("shown_ds", "user_id", "item_id").join(
         logged, ["shown_ds", "user_id", "item_id"], "left_anti"
     )
-    drawn = _uniform(positives, item_stats, params).unionByName(_own(positives, owned, params))
+    drawn = _uniform(positives, item_stats, params).unionByName(_own(positives, owned, item_stats, params))
     first = Window.partitionBy("shown_ds", "user_id", "item_id").orderBy("source")
     made = positives.withColumn("source", F.lit("action")).unionByName(drawn)
     # "action" sorts first, so a draw that hits a positive is dropped; so is one that was shown
@@ -106,13 +106,15 @@ def _uniform(positives: DataFrame, item_stats: DataFrame, params: Params) -> Dat
     )
 
 
-def _own(positives: DataFrame, owned: DataFrame, params: Params) -> DataFrame:
+def _own(positives: DataFrame, owned: DataFrame, item_stats: DataFrame, params: Params) -> DataFrame:
     """Items of the user's own earlier days: without them a ranker learns only that known beats unknown."""
+    offered = item_stats.where("is_eligible").select(F.date_add("ds", 1).alias("shown_ds"), "item_id")
     per_user = positives.groupBy("shown_ds", "user_id").agg(F.count(F.lit(1)).alias("wanted"))
     chance = F.xxhash64(F.lit(params.seed), "shown_ds", "user_id", "item_id")
     order = Window.partitionBy("shown_ds", "user_id").orderBy(chance, "item_id")
     return (
         per_user.join(owned, ["shown_ds", "user_id"])
+        .join(offered, ["shown_ds", "item_id"], "left_semi")
         .withColumn("_nth", F.row_number().over(order))
         .where(F.col("_nth") <= F.col("wanted") * params.history_negatives)
         .select("shown_ds", "user_id", "item_id", F.lit("history").alias("source"))

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.contract import FAIL, Check, Column, DayRange, Table
+from jobs.contract import FAIL, Check, DayRange, Table
 from jobs.errors import CheckFailed, ContractError
+from jobs.ops import DATA_QUALITY
 from quality.data_docs import Page, publish_docs
 
 if TYPE_CHECKING:
@@ -37,29 +38,6 @@ EXAMPLES = 3
 UNIQUE, NO_EXPECTATIONS = "unique", "no_expectations"
 REPEATS = "rows_of_this_key"
 """Column of the judged frame: how many rows have the row's key."""
-
-LOG = Table(
-    name="audit.data_quality",
-    group="audit",
-    owner="quality",
-    description="Every check of every gate: what was expected of a staged table, and what was found.",
-    columns=[
-        Column("run_id", "string", "The run whose staged rows were judged."),
-        Column("gate", "string", "The group that was held back until its checks ran."),
-        Column("table", "string", "The judged table."),
-        Column("check", "string", "The rule with its bounds."),
-        Column("column", "string", "The judged column, where the rule is about one."),
-        Column(
-            "verdict_if_failed", "string", "fail stops the publish, warn is reported; what could not be judged is fail."
-        ),
-        Column("success", "boolean", "Whether it held."),
-        Column("observed", "string", "What was found, in words."),
-        Column("unexpected", "bigint", "Rows that break the rule.", unit="rows"),
-        Column("rows", "bigint", "Rows that were judged.", unit="rows"),
-        Column("at_ms", "bigint", "When.", unit="ms"),
-    ],
-    keys=["run_id", "gate", "table", "check", "at_ms"],
-)
 
 
 @dataclass
@@ -114,7 +92,7 @@ def run_gate(runner: Runner, staged: Sequence[Staged], group: str, ds: dt.date) 
         for each in tables
         for row in each.rows
     ]
-    runner.lake.append(LOG, rows)
+    runner.lake.append(DATA_QUALITY, rows)
     site = runner.settings.home / "data_docs" / runner.settings.market.name
     try:
         publish_docs(library, site, group, ds, runner.run_id, [page for each in tables for page in each.pages])

@@ -46,6 +46,12 @@ def configuration(state: State) -> dict[str, str]:
         f"-Djava.io.tmpdir={scratch}",
         f"-Dderby.system.home={work}",
         "-XX:+UseParallelGC",
+        # Generated code mostly runs once: with the usual limits its optimising compiler takes a third of a small
+        # night. Loops over many rows still pass these.
+        "-XX:Tier4InvocationThreshold=25000",
+        "-XX:Tier4MinInvocationThreshold=3000",
+        "-XX:Tier4CompileThreshold=75000",
+        "-XX:Tier4BackEdgeThreshold=200000",
         # A server that is out of memory answers nothing; one that exits is restarted.
         "-XX:+ExitOnOutOfMemoryError",
     ]

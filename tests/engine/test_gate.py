@@ -12,10 +12,11 @@ import pytest
 from jobs.contract import WARN, Check, Column, DayRange, Table, between, in_set, no_rows_where, not_null, rows_between
 from jobs.errors import CheckFailed
 from jobs.lake import Lake
+from jobs.ops import DATA_QUALITY
 from jobs.runner import Staged
 from jobs.settings import Market, Settings
 from quality.data_docs import forget, history
-from quality.gate import LOG, checks_of, raised, run_gate, verdict
+from quality.gate import checks_of, raised, run_gate, verdict
 
 D1, D2 = dt.date(2024, 3, 1), dt.date(2024, 3, 2)
 GOOD = [(D2, 1, 10, 3, "a"), (D2, 1, 11, 4, "b"), (D2, 2, 10, None, None)]
@@ -57,7 +58,7 @@ class Stage:
         return run_gate(self, made, "silver", D2)
 
     def recorded(self):
-        return self.lake.rows(LOG.name).to_pylist()
+        return self.lake.rows(DATA_QUALITY.name).to_pylist()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import dataclasses
 import datetime as dt
 import gzip
 import json
-import os
 import re
 import shutil
 from pathlib import Path
@@ -38,12 +37,9 @@ cup, large|kitchen|NA
 
 
 @pytest.fixture(scope="module")
-def spark():
-    url = os.environ.get("NIGHTJAR_SPARK")
-    if not url:
-        pytest.skip("NIGHTJAR_SPARK is not set")
-    home = Path(os.environ.get("NIGHTJAR_HOME", "/tmp"))
-    session = connect(Settings(home, home / "lake", home / "landing", Market("test"), url))
+def spark(spark_server, tmp_path_factory):
+    home = tmp_path_factory.mktemp("importer")
+    session = connect(Settings(home, home / "lake", home / "landing", Market("test"), spark_server))
     session.conf.set("spark.sql.shuffle.partitions", "2")
     yield session
     session.stop()

@@ -1,0 +1,62 @@
+"""Commands in README and docs: all of them parse, and those that only look are run on a real night."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from jobs import landing_docs
+from jobs.cli import main, parser
+from tests.e2e.conftest import NIGHT
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMAND = re.compile(
+    r"(?:^|[`\s/])nightjar ((?:import|simulate|nightly|night|run|plan|train|rollback|manifest|migrate|"
+    r"show|tables|lineage|report|releases|quarantine|up|down|doctor)(?: [^`\n|;#)]*)?)"
+)
+NEED_ARGUMENTS = ("import", "rollback", "night", "run", "plan", "train", "show", "lineage", "report")
+LOOKS = ("plan", "show", "tables", "lineage", "report", "releases", "quarantine")
+
+
+def commands():
+    found = set()
+    for page in PAGES:
+        for match in COMMAND.finditer(page.read_text()):
+            text = match[1].strip().rstrip(".,:")
+            # an ellipsis or a word in capitals stands for what the reader fills in
+            named_only = len(text.split()) == 1 and text in NEED_ARGUMENTS
+            if "…" not in text and "..." not in text and "\\" not in text and not named_only:
+                found.add((page.name, text))
+    return sorted(found)
+
+
+def filled(text: str) -> list[str]:
+    """A documented command with its placeholders filled in."""
+    text = re.sub(r"\bDAY\b|\d{4}-\d{2}-\d{2}", NIGHT, text)
+    text = re.sub(r"\bTABLE\b", "features.user_activity", text)
+    text = re.sub(r"\b(FILE|DIR|RELEASE|REASON|ID)\b", "x", text)
+    return shlex.split(text)
+
+
+@pytest.mark.parametrize(("page", "text"), commands())
+def test_a_documented_command_is_understood(page, text):
+    parser().parse_args(filled(text))
+
+
+@pytest.mark.parametrize("text", sorted({t for _, t in commands() if t.split()[0] in LOOKS and len(t.split()) > 1}))
+def test_a_documented_look_works_on_a_real_night(world, monkeypatch, capsys, text):
+    world.enter(monkeypatch)
+    monkeypatch.setenv("NIGHTJAR_MARKET", "demo")
+    assert main(filled(text)) == 0, capsys.readouterr().err
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize("target", ["nightly", "test", "test-slow", "lint", "bench", "up", "down", "doctor", "lock"])
+def test_a_documented_target_exists(target):
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+def test_the_landing_page_is_what_the_code_says():
+    assert (ROOT / "docs" / "landing.md").read_text() == landing_docs.render(), "run python -m jobs.landing_docs"
