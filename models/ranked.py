@@ -17,9 +17,12 @@ from models.ranking_features import inputs as feature_inputs
 
 @dataclass(frozen=True)
 class Params:
-    """``order_by``: the head that orders a list: rank (LambdaMART) or pctr."""
+    """``order_by``: the head that orders a list: rank (LambdaMART) or pctr.
 
-    order_by: str = "pctr"
+    On the small world LambdaMART's order reaches NDCG@10 0.186 on the next day's actions, pCTR's 0.155.
+    """
+
+    order_by: str = "rank"
 
 
 CONTRACT = Table(

@@ -13,10 +13,10 @@ from deltalake import write_deltalake
 
 from jobs import ops
 from jobs.lake import Lake
+from jobs.ops import DATA_QUALITY
 from jobs.report import night_report, render_html, render_text, write_report
 from jobs.settings import Market, Settings
 from quality import diversity, evaluation, fairness
-from quality.gate import LOG
 
 DAY = dt.date(2024, 3, 2)
 NASTY = "<script>alert('x')</script> \x1b[31m & tea"
@@ -61,7 +61,7 @@ def full(settings):
     )
     check = {"run_id": "r", "gate": "silver", "rows": 9, "at_ms": 5, "ds": DAY}
     lake.append(
-        LOG,
+        DATA_QUALITY,
         [
             {
                 **check,
