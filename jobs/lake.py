@@ -270,12 +270,24 @@ class Lake:
             self.ensure(contract)
             write_deltalake(str(self.path(contract.name)), arrow_rows(contract, rows), mode="append")
 
-    def rows(self, table: str, columns: list[str] | None = None, partitions: Any = None) -> pa.Table:
-        """A small table (or some of its partitions) as Arrow, read without Spark; empty if there is none."""
+    def rows(self, table: str, columns: list[str] | None = None, **equal: Any) -> pa.Table:
+        """A small table (or some of its partitions) as Arrow, read without Spark; empty if there is none.
+
+        ``equal`` names columns and the value, or list of values, that they must have; ``ds`` as a date or text.
+        """
         opened = self.open(table)
         if opened is None:
             return pa.table({})
-        return opened.to_pyarrow_table(columns=columns, partitions=partitions)
+        filters = [(name, "in", [_value(name, v) for v in _listed(value)]) for name, value in equal.items()]
+        return opened.to_pyarrow_table(columns=columns, filters=filters or None)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple | set) else [value]
+
+
+def _value(name: str, value: Any) -> Any:
+    return dt.date.fromisoformat(value) if name == "ds" and isinstance(value, str) else value
 
 
 def arrow_rows(contract: Table, rows: list[dict[str, Any]]) -> pa.Table:

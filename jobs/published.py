@@ -25,13 +25,11 @@ def current_lists(settings: Settings) -> tuple[dict[str, Any], pd.DataFrame, pd.
     release = releases.current(lake)
     if release is None:
         raise PublishError("Nothing has been published yet: run a night first.")
-    where = [("ds", "=", str(release["ds"])), ("release_id", "=", release["release_id"])]
-    lists = lake.open("serving.recommendations").to_pandas(
-        partitions=where, columns=["release_id", "surface", "user_id", "rank", "item_id", "slot_type", "score"]
-    )
-    fallback = lake.open("serving.fallback").to_pandas(
-        partitions=where, columns=["release_id", "surface", "segment", "rank", "item_id"]
-    )
+    where = {"ds": release["ds"], "release_id": release["release_id"]}
+    listed = ["release_id", "surface", "user_id", "rank", "item_id", "slot_type", "score"]
+    lists = lake.rows("serving.recommendations", listed, **where).to_pandas()
+    shared = ["release_id", "surface", "segment", "rank", "item_id"]
+    fallback = lake.rows("serving.fallback", shared, **where).to_pandas()
     users = names_of(lake, "silver.users", "user_id", release["ds"])["original_id"]
     items = names_of(lake, "silver.items", "item_id", release["ds"])["original_id"]
     lists = lists.assign(user_id=lists["user_id"].map(users), item_id=lists["item_id"].map(items))
@@ -43,7 +41,7 @@ def lists_for_simulator(settings: Settings):
     from jobs.simulator import ReleasedLists
 
     _, lists, fallback = current_lists(settings)
-    regions = Lake(settings).open("silver.users").to_pandas(columns=["ds", "original_id", "region"])
+    regions = Lake(settings).rows("silver.users", ["ds", "original_id", "region"]).to_pandas()
     newest = regions[regions["ds"] == regions["ds"].max()].dropna(subset=["region"])
     known = set(fallback["segment"])
     segment_of = {

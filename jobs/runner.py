@@ -45,7 +45,7 @@ from jobs.lake import Lake, StagedFile
 from jobs.landing import landed_rows
 from jobs.locks import exclusive
 from jobs.reconcile import Reconciliation, reconcile, row_counts
-from jobs.session import PACKAGES, ROOT, interrupt, session_id, ship_code
+from jobs.session import PACKAGES, ROOT, ship_code
 from jobs.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -555,7 +555,7 @@ class Runner:
     # -- attempts ------------------------------------------------------------------------------
 
     def stage_file(self, group: str) -> Path:
-        return self.settings.staging / _safe(self.run_id) / f"{group}.json"
+        return run_folder(self.settings, self.run_id) / f"{group}.json"
 
     def save_stage(self, group: str, made: list[Staged]) -> None:
         """Leave the group's stage for its gate, which is another process."""
@@ -653,13 +653,6 @@ def folder_checksum(folder: Path) -> str:
     return found.hexdigest()
 
 
-def take_over(settings: Settings, *task: object, attempt: int) -> str:
-    """The session id of a task's attempt, after the queries of its earlier attempts were stopped."""
-    for earlier in range(1, attempt):
-        interrupt(settings, session_id(*task, earlier))
-    return session_id(*task, attempt)
-
-
 def short(error: BaseException | None) -> str:
     """An error's first lines: Spark's carry a page of JVM stack."""
     text = str(error).split("JVM stacktrace")[0].strip()
@@ -670,5 +663,6 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _safe(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+def run_folder(settings: Settings, run_id: str) -> Path:
+    """Where the processes of a run leave each other what they need to know."""
+    return settings.staging / "".join(c if c.isalnum() or c in "-_." else "_" for c in run_id)

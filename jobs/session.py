@@ -8,6 +8,7 @@ import uuid
 import zipfile
 from pathlib import Path
 
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from jobs.errors import ServiceError
@@ -21,11 +22,6 @@ _CONF = {
 }
 
 
-def session_id(*parts: object) -> str:
-    """The UUID of a task attempt's session: the same parts always give the same id."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(str(p) for p in parts)))
-
-
 def connect(settings: Settings, session: str | None = None) -> SparkSession:
     """Open a Spark Connect session.
 
@@ -34,7 +30,7 @@ def connect(settings: Settings, session: str | None = None) -> SparkSession:
     settings
         Gives the server's address; without one the embedded server's is used.
     session
-        UUID of the session, fixed per task attempt so that a later attempt can interrupt it.
+        UUID of the session, which a later attempt needs to interrupt it; a new one by default.
 
     Raises
     ------
@@ -64,8 +60,11 @@ def interrupt(settings: Settings, session: str) -> None:
     other = SparkSession.builder.remote(f"{url.rstrip('/')}/;session_id={session}").create()
     try:
         other.interruptAll()
-    finally:
         other.stop()
+    except PySparkException as error:
+        # closed by the attempt itself, just before it died: nothing of it is left to stop
+        if "SESSION_CLOSED" not in str(error):
+            raise
 
 
 def ship_code(spark: SparkSession) -> None:

@@ -26,12 +26,11 @@ def rows(lake: Lake, catalog: Catalog, table: str, ds: str | None, where: str | 
         The table does not exist, or ``where`` is no condition on its columns.
     """
     contract = BY_NAME[table] if table in BY_NAME else catalog.table(table)
-    opened = lake.open(table)
-    if opened is None:
+    if lake.open(table) is None:
         raise ContractError(f"{table} was never built: run it with `nightjar run {table}`.")
     days = lake.days(table)
     day = ds or (str(days[-1]) if days else None)
-    frame = opened.to_pandas(partitions=[("ds", "=", day)]) if day else opened.to_pandas()
+    frame = lake.rows(table, **({"ds": day} if day else {})).to_pandas()
     frame = readable(lake, frame, day, contract)
     if where:
         try:
@@ -67,7 +66,7 @@ def names_of(lake: Lake, source: str, key: str, day: dt.date) -> pd.DataFrame:
     if not days:
         return pd.DataFrame()
     columns = [key, "original_id", *(["title"] if source == "silver.items" else [])]
-    return lake.open(source).to_pandas(partitions=[("ds", "=", str(days[-1]))], columns=columns).set_index(key)
+    return lake.rows(source, columns, ds=days[-1]).to_pandas().set_index(key)
 
 
 def lineage(catalog: Catalog, name: str) -> list[str]:

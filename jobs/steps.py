@@ -6,7 +6,9 @@ A step takes names and days only, opens its own session, and returns plain data.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import logging
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import reduce
@@ -22,8 +24,8 @@ from jobs.errors import ContractError, LandingError, SettingsError
 from jobs.lake import Lake
 from jobs.landing import FEEDS, incomplete
 from jobs.landing_reader import read_landing
-from jobs.runner import Runner, Staged, take_over
-from jobs.session import connect
+from jobs.runner import Runner, Staged, run_folder
+from jobs.session import connect, interrupt
 from jobs.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -84,20 +86,32 @@ def landing_complete(ds: str, market: str, waited_s: float = 0.0) -> bool:
 def opened(
     market: str, run_id: str, task_id: str = "cli", try_number: int = 1, spark: SparkSession | None = None
 ) -> Iterator[Runner]:
-    """A runner for one attempt; what earlier attempts of the task left running or staged is cleared away."""
+    """A runner for one attempt of a task.
+
+    An attempt leaves a note of its Spark session and its stage while it works. The next attempt that finds
+    one knows that the writer is dead: it interrupts what still runs in that session and sweeps the stage.
+    """
     settings = load_settings(market)
+    note = run_folder(settings, run_id) / f"{task_id}.attempt.json"
+    dead = json.loads(note.read_text()) if spark is None and note.exists() else None
+    if dead:
+        interrupt(settings, dead["session"])
+    session = str(uuid.uuid4())
+    attempt = f"{digest([run_id, task_id])}-{try_number}-{session[:8]}"
     own = spark is None
     if own:
-        session = take_over(settings, run_id, task_id, attempt=try_number)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.write_text(json.dumps({"session": session, "attempt": attempt}))
         spark = connect(settings, session)
-    runner = Runner(settings, catalog(), spark, run_id, read_landing, attempt=digest([run_id, task_id, try_number]))
+    runner = Runner(settings, catalog(), spark, run_id, read_landing, attempt=attempt)
     try:
-        for earlier in range(1, try_number):
-            runner.sweep(digest([run_id, task_id, earlier]))
+        if dead:
+            runner.sweep(dead["attempt"])
         yield runner
     finally:
         if own:
             spark.stop()
+            note.unlink(missing_ok=True)
 
 
 def run_group(

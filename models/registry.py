@@ -66,7 +66,7 @@ def training_set(settings: Settings, ds: dt.date) -> tuple[pa.Table, pa.Table, p
             f"There are {len(days)} days of training.examples up to {ds}, {HELD_DAYS + 1} are needed: "
             "build more history, e.g. `nightjar run training.examples --from … --to …`."
         )
-    whole = opened.to_pyarrow_table(partitions=[("ds", "in", [str(d) for d in days])])
+    whole = lake.rows("training.examples", ds=days)
     whole = whole.sort_by([("ds", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
     judged, calibrating = days[-1], days[-2]
     ds_of = whole["ds"]

@@ -82,6 +82,10 @@ def tag(state: State, component: str) -> str:
     return f"{state.root}:{component}"
 
 
+_CHILDREN: list[subprocess.Popen[bytes]] = []
+"""Services outlive the command that starts them; a handle that is collected before its process ends warns."""
+
+
 def spawn(
     state: State,
     component: str,
@@ -110,6 +114,7 @@ def spawn(
         )
     with suppress(*GONE):
         save_record(state, component, child.pid)
+    _CHILDREN.append(child)
     return child
 
 

@@ -37,7 +37,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def land(home: Path) -> Settings:
     """Land the tiny world; the same files whoever calls it."""
-    config = WorldConfig(users=150, items=120, creators=15, days=8, seed=3)
+    config = WorldConfig(users=150, items=240, creators=24, days=8, seed=3)
     save_market(demo_market(config), home)
     settings = load_settings("demo")
     simulate(config, settings.landing, home / "truth")

@@ -27,7 +27,7 @@ def commands():
             text = match[1].strip().rstrip(".,:")
             # an ellipsis or a word in capitals stands for what the reader fills in
             named_only = len(text.split()) == 1 and text in NEED_ARGUMENTS
-            if "…" not in text and "..." not in text and "\\" not in text and not named_only:
+            if "…" not in text and "..." not in text and "\\" not in text and "[" not in text and not named_only:
                 found.add((page.name, text))
     return sorted(found)
 

@@ -31,9 +31,9 @@ def contents(runner, tables, days):
 def test_the_night_published_one_release_with_lists_for_every_consenting_active_user(runner, world):
     release = releases.current(world.lake)
     assert str(release["ds"]) == NIGHT and release["kind"] == "nightly"
-    lists = world.lake.open("serving.recommendations").to_pandas()
-    profile = world.lake.open("features.user_profile").to_pandas(partitions=[("ds", "=", NIGHT)])
-    active = world.lake.open("features.user_activity").to_pandas(partitions=[("ds", "=", NIGHT)])
+    lists = world.lake.rows("serving.recommendations").to_pandas()
+    profile = world.lake.rows("features.user_profile", ds=NIGHT).to_pandas()
+    active = world.lake.rows("features.user_activity", ds=NIGHT).to_pandas()
     consenting = set(profile[profile["consent_personalisation"]]["user_id"]) & set(active["user_id"])
     refusing = set(profile[~profile["consent_personalisation"]]["user_id"])
     assert consenting <= set(lists["user_id"]) and not refusing & set(lists["user_id"])
@@ -41,11 +41,9 @@ def test_the_night_published_one_release_with_lists_for_every_consenting_active_
 
 
 def test_every_list_keeps_the_rules(runner, world):
-    lists = world.lake.open("serving.recommendations").to_pandas()
-    items = world.lake.open("features.item_stats").to_pandas(partitions=[("ds", "=", NIGHT)]).set_index("item_id")
-    category = (
-        world.lake.open("silver.items").to_pandas(partitions=[("ds", "=", NIGHT)]).set_index("item_id")["category"]
-    )
+    lists = world.lake.rows("serving.recommendations").to_pandas()
+    items = world.lake.rows("features.item_stats", ds=NIGHT).to_pandas().set_index("item_id")
+    category = world.lake.rows("silver.items", ds=NIGHT).to_pandas().set_index("item_id")["category"]
     assert items.loc[lists["item_id"], "is_eligible"].all()
     lists["category"] = lists["item_id"].map(category)
     assert lists.groupby(["user_id", "category"]).size().max() <= 8  # 40 % of 20
@@ -54,8 +52,8 @@ def test_every_list_keeps_the_rules(runner, world):
 
 
 def test_rejected_and_bought_items_are_not_shown(runner, world):
-    lists = world.lake.open("serving.recommendations").to_pandas()[["user_id", "item_id"]]
-    week = world.lake.open("silver.user_item_daily").to_pandas()
+    lists = world.lake.rows("serving.recommendations").to_pandas()[["user_id", "item_id"]]
+    week = world.lake.rows("silver.user_item_daily").to_pandas()
     out = week[(week["rejections"] > 0) | (week["purchases"] > 0)][["user_id", "item_id"]].drop_duplicates()
     assert len(out) > 0
     assert lists.merge(out, on=["user_id", "item_id"]).empty
@@ -64,7 +62,7 @@ def test_rejected_and_bought_items_are_not_shown(runner, world):
 def test_a_model_was_trained_gated_and_pinned(world):
     pins = world.lake.rows("ops.model_pin").to_pylist()
     assert [str(p["ds"]) for p in pins] == [NIGHT] and pins[0]["version"] == "1"
-    lists = world.lake.open("serving.recommendations").to_pandas()
+    lists = world.lake.rows("serving.recommendations").to_pandas()
     assert set(lists["model_version"]) == {f"{pins[0]['model']}/1"}
 
 

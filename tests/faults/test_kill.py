@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from jobs.contract import DayRange
 from jobs.errors import PublishError
 from jobs.lake import Lake
 from jobs.locks import exclusive
-from jobs.session import interrupt, session_id
+from jobs.session import interrupt
 from jobs.settings import load_settings, save_market
 from jobs.simulator import WorldConfig, demo_market, simulate
 
@@ -23,7 +24,7 @@ DAY = "2024-03-01"
 
 @pytest.fixture
 def landed(home, spark_server):
-    config = WorldConfig(users=60, items=60, creators=8, days=2, seed=5)
+    config = WorldConfig(users=60, items=240, creators=24, days=2, seed=5)
     save_market(demo_market(config))
     settings = replace(load_settings("demo"), spark=spark_server)
     simulate(config, settings.landing, home / "truth")
@@ -74,7 +75,7 @@ def test_a_killed_task_is_healed_by_its_next_try(landed, point):
 
 
 def test_a_dead_attempts_query_is_interrupted(landed, spark):
-    dead = session_id("run", "task", 1)
+    dead = str(uuid.uuid4())
     code = (
         "import sys; from jobs.session import connect; from jobs.settings import load_settings; "
         "s = connect(load_settings('demo'), sys.argv[1]); "
