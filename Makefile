@@ -32,8 +32,8 @@ nightly: setup ## One night end to end; takes DS= MAPPING= SOURCE= MARKET= SIZE=
 test: setup ## The fast tests
 	$(BIN)/python -m pytest -m "not slow" tests
 
-test-slow: setup ## All tests, also those that start services
-	$(BIN)/python -m pytest tests
+test-slow: setup ## The campaigns that make test leaves out
+	$(BIN)/python -m pytest -m slow tests
 
 lint: setup ## Style and import rules
 	$(BIN)/ruff check .

@@ -96,6 +96,7 @@ def test_planted_faults_are_quarantined_and_counted(world):
     assert len(events[events["rule"] != "late"]) == wanted
 
 
+@pytest.mark.slow
 def test_the_same_night_again_changes_nothing(runner, world):
     before = contents(runner, PER_DAY + VERSIONED, DayRange.day(NIGHT))
     rows = len(releases.history(world.lake))
@@ -122,6 +123,7 @@ def test_days_one_by_one_equal_the_range_and_two_lakes_publish_the_same(runner, 
     assert settings.home != world.home
 
 
+@pytest.mark.slow
 def test_an_older_night_is_a_backfill_and_never_current(runner, world):
     now = releases.current(world.lake)["release_id"]
     made = steps.night(LAST_HISTORY, "demo", "older")
@@ -131,6 +133,7 @@ def test_an_older_night_is_a_backfill_and_never_current(runner, world):
     assert pins[LAST_HISTORY] == ""  # popularity: no model existed on that day
 
 
+@pytest.mark.slow
 def test_every_build_is_in_the_log(world):
     log = world.lake.rows(RUN.name).to_pandas()
     built = log[(log["ds"].astype(str) == NIGHT) & (log["status"] == "published")]
