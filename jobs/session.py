@@ -75,7 +75,7 @@ def ship_code(spark: SparkSession) -> None:
             for source in sorted((ROOT / package).rglob("*.py")):
                 archive.writestr(zipfile.ZipInfo(str(source.relative_to(ROOT))), source.read_bytes())
     name = hashlib.sha256(buffer.getvalue()).hexdigest()[:16]
-    target = Path(spark_cache()) / f"nightjar_{name}.zip"
+    target = spark_cache() / f"nightjar_{name}.zip"
     if not target.exists():
         partial = target.with_suffix(f".{uuid.uuid4().hex}.partial")
         partial.write_bytes(buffer.getvalue())
