@@ -16,12 +16,15 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from jobs import ops
+from jobs.artifacts import latest_artifact, pinned
 from jobs.contract import DayRange
 from jobs.errors import PublishError
 from jobs.lake import Lake
 from jobs.locks import exclusive
-from jobs.runner import Runner, Staged, latest_artifact, now_ms, pinned, stage_schema
+from jobs.publishing import now_ms
+from jobs.runner import Runner
 from jobs.settings import Settings
+from jobs.stages import Staged, stage_schema
 
 MOVES_POINTER = ("nightly", "rollback")
 
@@ -45,7 +48,7 @@ def content_hash(runner: Runner, made: Iterable[Staged]) -> str:
         columns = [c.name for c in stage_schema(contract)]
         row = F.xxhash64(*[F.col(c) if not _nested(contract, c) else F.to_json(c) for c in columns])
         found = (
-            runner.staged_frame(contract, staged)
+            runner.stages.frame(contract, staged.attempt)
             .agg(F.count(F.lit(1)).alias("rows"), F.sum(row.cast("decimal(38,0)")).alias("sum"))
             .collect()[0]
         )

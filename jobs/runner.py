@@ -13,24 +13,22 @@ import hashlib
 import inspect
 import json
 import logging
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import ops
+from jobs import artifacts, ops
 from jobs.catalog import Catalog
 from jobs.contract import (
     Artifact,
     ArtifactInput,
-    Column,
     DayRange,
     LandingInput,
     ModelInput,
@@ -41,46 +39,17 @@ from jobs.contract import (
     make_params,
 )
 from jobs.errors import CheckFailed, ContractError
-from jobs.lake import Lake, StagedFile
+from jobs.lake import Lake
 from jobs.landing import landed_rows
-from jobs.locks import exclusive
-from jobs.reconcile import Reconciliation, reconcile, row_counts
+from jobs.publishing import Publisher, now_ms
+from jobs.reconcile import reconcile, row_counts
 from jobs.session import PACKAGES, ROOT, ship_code
 from jobs.settings import Settings
+from jobs.stages import Staged, Stages, conform
 
+__all__ = ["Runner", "Staged", "code_version", "conform", "run_folder"]
 log = logging.getLogger(__name__)
-REJECT, RAW, FILE = "_reject", "_raw", "_file"
-COUNTED_ONLY = ("duplicate",)
 PARALLEL_BUILDS = 3
-
-
-@dataclass(frozen=True)
-class Staged:
-    """What an attempt built of one table and has not published yet."""
-
-    table: str
-    days: DayRange
-    attempt: str
-    seconds: float
-    rows: dict[str, int]
-    inputs: dict[str, Any]
-    params_hash: str
-    reconciliation: Reconciliation | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "days": [str(self.days.first), str(self.days.last)]}
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> Staged:
-        first, last = (dt.date.fromisoformat(d) for d in plain["days"])
-        found = plain["reconciliation"]
-        return cls(
-            **{
-                **plain,
-                "days": DayRange(first, last),
-                "reconciliation": None if found is None else Reconciliation(**found),
-            }
-        )
 
 
 def code_version() -> str:
@@ -118,6 +87,8 @@ class Runner:
     def __post_init__(self) -> None:
         self.lake = Lake(self.settings)
         self.code = code_version()
+        self.stages = Stages(self.lake, self.spark)
+        self.publisher = Publisher(self.lake, self.catalog, self.stages, self.run_id, self.attempt, self.code)
 
     # -- a group -------------------------------------------------------------------------------
 
@@ -152,9 +123,9 @@ class Runner:
                     todo.clear()
                     for other in running:
                         other.cancel()
-                    name = running[failed[0]]
-                    self._log_failure(name, days, failed[0].exception())
-                    raise failed[0].exception()
+                    error = failed[0].exception()
+                    self.publisher.log_failure(days.last, running[failed[0]], error)
+                    raise error
                 for future in done:
                     running.pop(future)
                     made += future.result()
@@ -204,7 +175,7 @@ class Runner:
                 arguments[each.argument] = self.read_landing(self.spark, self.settings, each.feed, days)
                 read[f"landing.{each.feed}"] = str(days)
             elif isinstance(each, ModelInput):
-                pin = pinned(self.lake, each.role, days.last)
+                pin = artifacts.pinned(self.lake, each.role, days.last)
                 arguments[each.argument] = Path(pin["path"]) if pin and pin["path"] else None
                 read[f"model.{each.role}"] = f"{pin['model']}/{pin['version']}" if pin else None
             elif isinstance(each, ArtifactInput):
@@ -237,7 +208,7 @@ class Runner:
                 live = live.where(F.col(contract.replace_by).isin(released(self.lake, window)))
             frames.append(live if staged is None else live.where(f"NOT ({staged.days.where()})"))
         if staged is not None:
-            frame = self.staged_frame(contract, staged).where(window.where())
+            frame = self.stages.frame(contract, staged.attempt).where(window.where())
             frames.append(frame.withColumn(contract.replace_by, F.lit("")) if contract.append else frame)
         if not frames:
             if not each.optional and each.table != reader:
@@ -251,24 +222,9 @@ class Runner:
     def table(self, name: str) -> Table:
         return ops.BY_NAME[name] if name in ops.BY_NAME else self.catalog.table(name)
 
-    def staged_frame(self, contract: Table, staged: Staged) -> DataFrame:
-        """The rows that an attempt staged for publishing."""
-        schema = ", ".join(f"{c.name} {c.type}" for c in stage_schema(contract))
-        folders = [str(p) for p in self._kept_folders(contract, staged.attempt)]
-        if not any(True for f in folders for _ in Path(f).rglob("*.parquet")):
-            return self.spark.createDataFrame([], schema)
-        return self.spark.read.schema(schema).option("basePath", folders[0]).parquet(*folders)
-
-    def _stage_folder(self, contract: Table, attempt: str) -> Path:
-        return self.lake.path(contract.name) / "stage" / attempt
-
-    def _kept_folders(self, contract: Table, attempt: str) -> list[Path]:
-        folder = self._stage_folder(contract, attempt)
-        return [folder / "kept=true"] if contract.rejects else [folder]
-
     def artifact(self, each: ArtifactInput, ds: dt.date) -> Path | None:
         """Folder of the newest artifact made for ``ds`` or before, no older than its ``max_age``."""
-        found = latest_artifact(self.lake, each.artifact, ds, each.max_age)
+        found = artifacts.latest_artifact(self.lake, each.artifact, ds, each.max_age)
         if found is None and not each.optional:
             raise ContractError(
                 f"There is no artifact {each.artifact} of the {each.max_age} days up to {ds}: "
@@ -306,18 +262,15 @@ class Runner:
         contract = node.contract
         started = time.monotonic()
         attempt = attempt or self._new_stage()
-        folder = self._stage_folder(contract, attempt)
         if self._nothing_to_read(node, days):
             rows, read, params_hash = {str(d): 0 for d in days}, {}, digest(self.params(node))
         else:
             frame, read, params_hash = self._call(node, days)
-            partitions = (["kept"] if contract.rejects else []) + stage_partitions(contract)
-            writer = conform(contract, frame).hint("rebalance", *[F.col(p) for p in partitions])
-            writer.write.mode("append").partitionBy(*partitions).parquet(str(folder))
-            rows = self._check_structure(contract, days, attempt)
+            self.stages.write(contract, frame, attempt)
+            rows = self.stages.check(contract, days, attempt)
         found = None
         if contract.rejects:
-            found = reconcile(self.spark, self.lake, contract, str(folder), days)
+            found = reconcile(self.spark, self.lake, contract, str(self.stages.folder(contract, attempt)), days)
         self._count_landed(node, rows)
         staged = Staged(
             contract.name,
@@ -362,143 +315,18 @@ class Runner:
                         f"{node.name} {ds}: the manifests of {each.feed} promise {promised} rows, {read} were read."
                     )
 
-    def _check_structure(self, contract: Table, days: DayRange, attempt: str) -> dict[str, int]:
-        """Rows per day, after one aggregation that proves keys, NOT NULL columns and days."""
-        probe = Staged(contract.name, days, attempt, 0.0, {}, {}, "")
-        frame = self.staged_frame(contract, probe)
-        required = [c.name for c in stage_schema(contract) if not c.nullable and c.name != "ds"]
-        measures = [F.count(F.lit(1)).alias("rows")]
-        measures += [F.count_if(F.col(name).isNull()).alias(f"null_{name}") for name in required]
-        if keys := contract.keys:
-            identity = F.struct(*keys, *stage_partitions(contract)[1:])
-            measures.append(F.count_distinct(identity).alias("distinct"))
-        found = [r.asDict() for r in frame.groupBy("ds").agg(*measures).collect()]
-        for row in found:
-            if row["ds"] not in set(days):
-                raise ContractError(f"{contract.name}: the build made rows of {row['ds']}, asked for {days}.")
-            for name in required:
-                if row[f"null_{name}"]:
-                    raise CheckFailed(f"{contract.name} {row['ds']}: {row[f'null_{name}']} rows have no {name}.")
-            if keys and row["distinct"] != row["rows"]:
-                raise CheckFailed(
-                    f"{contract.name} {row['ds']}: {row['rows'] - row['distinct']} rows repeat a key "
-                    f"({', '.join(keys)})."
-                )
-        return {str(d): 0 for d in days} | {str(row["ds"]): row["rows"] for row in found}
-
     # -- publish -------------------------------------------------------------------------------
 
     def publish(self, made: Iterable[Staged], version_key: str | None = None) -> dict[str, int]:
-        """Publish staged tables, each in one commit, and log a row per table and day.
+        """Publish staged tables, each in one commit; returns the Delta version that each got.
 
         ``version_key`` is the ``replace_by`` value under which append-only tables get their rows.
-
-        Returns
-        -------
-        dict
-            The Delta version that each table got.
         """
-        rows: list[dict[str, Any]] = []
-        versions: dict[str, int] = {}
+        made = list(made)
+        versions = self.publisher.publish(made, version_key)
         for staged in made:
-            contract = self.catalog.table(staged.table)
-            self._publish_rejects(contract, staged)
-            files = [
-                f
-                for folder in self._kept_folders(contract, staged.attempt)
-                if folder.exists()
-                for f in self.lake.staged_files(contract, folder, version_key)
-            ]
-            with exclusive(self.settings.locks, contract.name) as token:
-                version = self.lake.publish(
-                    contract,
-                    files,
-                    staged.days,
-                    token,
-                    {"run_id": self.run_id, "attempt": staged.attempt},
-                    slices=[version_key] if contract.append else None,
-                )
-            versions[contract.name] = version
-            rows += self._log_rows(staged, files, version)
             self.staged.pop(staged.table, None)
-        self.lake.append(ops.RUN, rows)
         return versions
-
-    def _publish_rejects(self, contract: Table, staged: Staged) -> None:
-        """Replace the quarantined rows of the rebuilt days by what this build refused."""
-        if not contract.rejects:
-            return
-        folder = self._stage_folder(contract, staged.attempt) / "kept=false"
-        target = self.lake.path(ops.QUARANTINE.name) / "stage" / f"{staged.attempt}-{contract.name}"
-        refused = staged.reconciliation is not None and staged.reconciliation.refused
-        if refused:
-            frame = self.spark.read.parquet(str(folder)).where(~F.col(REJECT).isin(*COUNTED_ONLY))
-            frame.select(
-                F.col("ds").cast("date").alias("ds"),
-                F.lit(contract.name).alias("source"),
-                F.col(REJECT).alias("rule"),
-                "arrival_ds",
-                F.col(FILE).alias("file"),
-                F.col(RAW).alias("row"),
-                F.lit(self.run_id).alias("run_id"),
-            ).coalesce(1).write.mode("overwrite").partitionBy("ds", "source").parquet(str(target))
-        files: list[StagedFile] = self.lake.staged_files(ops.QUARANTINE, target) if target.exists() else []
-        with exclusive(self.settings.locks, ops.QUARANTINE.name) as token:
-            self.lake.publish(
-                ops.QUARANTINE,
-                files,
-                staged.days,
-                token,
-                {"run_id": self.run_id},
-                slices=[contract.name],
-            )
-
-    def _log_rows(self, staged: Staged, files: list[StagedFile], version: int) -> list[dict[str, Any]]:
-        found = staged.reconciliation
-        rows = []
-        for day in staged.days:
-            of_day = [f for f in files if f.partition["ds"] == str(day)]
-            counts = found.of_day(str(day)) if found else {}
-            rows.append(
-                {
-                    "ds": day,
-                    "run_id": self.run_id,
-                    "attempt": staged.attempt,
-                    "table": staged.table,
-                    "status": "published",
-                    "rows": sum(f.rows for f in of_day),
-                    "quarantined": counts.get("quarantined"),
-                    "duplicates": counts.get("duplicates"),
-                    "late": counts.get("late"),
-                    "reconciliation": json.dumps(found.by_day.get(str(day), {})) if found else None,
-                    "seconds": staged.seconds,
-                    "files": len(of_day),
-                    "bytes": sum(f.bytes for f in of_day),
-                    "version": version,
-                    "inputs": json.dumps(staged.inputs, sort_keys=True),
-                    "params_hash": staged.params_hash,
-                    "code_version": self.code,
-                    "at_ms": now_ms(),
-                }
-            )
-        return rows
-
-    def _log_failure(self, name: str, days: DayRange, error: BaseException | None) -> None:
-        self.lake.append(
-            ops.RUN,
-            [
-                {
-                    "ds": days.last,
-                    "run_id": self.run_id,
-                    "attempt": self.attempt,
-                    "table": name,
-                    "status": "failed",
-                    "message": short(error),
-                    "code_version": self.code,
-                    "at_ms": now_ms(),
-                }
-            ],
-        )
 
     # -- artifacts -----------------------------------------------------------------------------
 
@@ -510,45 +338,20 @@ class Runner:
         work = root / f".{self.attempt}"
         work.mkdir(parents=True, exist_ok=True)
         facts, read, params_hash = self._call(node, DayRange.day(ds), out=work)
-        checksum = folder_checksum(work)
-        target = root / f"{ds}-{checksum[:12]}"
-        if target.exists():
-            shutil.rmtree(work)
-        else:
-            work.rename(target)
+        target, checksum = artifacts.keep(work, root, ds)
         seconds = round(time.monotonic() - started, 3)
-        self.lake.append(
-            ops.ARTIFACT,
-            [
-                {
-                    "ds": ds,
-                    "artifact": node.name,
-                    "path": str(target),
-                    "checksum": checksum,
-                    "facts": json.dumps(facts, sort_keys=True),
-                    "inputs": json.dumps(read, sort_keys=True),
-                    "run_id": self.run_id,
-                    "at_ms": now_ms(),
-                }
-            ],
-        )
-        self.lake.append(
-            ops.RUN,
-            [
-                {
-                    "ds": ds,
-                    "run_id": self.run_id,
-                    "attempt": self.attempt,
-                    "table": node.name,
-                    "status": "published",
-                    "seconds": seconds,
-                    "inputs": json.dumps(read, sort_keys=True),
-                    "params_hash": params_hash,
-                    "code_version": self.code,
-                    "at_ms": now_ms(),
-                }
-            ],
-        )
+        row = {
+            "ds": ds,
+            "artifact": node.name,
+            "path": str(target),
+            "checksum": checksum,
+            "facts": json.dumps(facts, sort_keys=True),
+            "inputs": json.dumps(read, sort_keys=True),
+            "run_id": self.run_id,
+            "at_ms": now_ms(),
+        }
+        self.lake.append(ops.ARTIFACT, [row])
+        self.publisher.log_artifact(ds, node.name, seconds, read, params_hash)
         log.info("%s %s: %s in %.1f s", node.name, ds, facts, seconds)
         return target
 
@@ -582,15 +385,6 @@ class Runner:
                 self.lake.sweep(node.contract, attempt, kept)
 
 
-def stage_schema(contract: Table) -> list[Column]:
-    """The columns that a build makes: all but the version key of an append-only table."""
-    return [c for c in contract.schema if not (contract.append and c.name == contract.replace_by)]
-
-
-def stage_partitions(contract: Table) -> list[str]:
-    return ["ds"] if contract.append else list(contract.partitions)
-
-
 def released(lake: Lake, window: DayRange) -> list[str]:
     """Ids of the newest release of every day in the window."""
     newest: dict[dt.date, tuple[int, str]] = {}
@@ -598,69 +392,6 @@ def released(lake: Lake, window: DayRange) -> list[str]:
         if row["kind"] != "rollback":
             newest[row["ds"]] = max(newest.get(row["ds"], (0, "")), (row["sequence"], row["release_id"]))
     return [release for ds, (_, release) in sorted(newest.items()) if window.first <= ds <= window.last]
-
-
-def conform(contract: Table, frame: DataFrame) -> DataFrame:
-    """Select the declared columns in order, rounded as declared; a row-preserving step's marks too.
-
-    Raises
-    ------
-    ContractError
-        A column is missing or has another type than declared.
-    """
-    types = {f.name: f.dataType.simpleString() for f in frame.schema.fields}
-    wrong = [
-        f"{c.name} is {types.get(c.name, 'missing')}, declared {c.type}"
-        for c in stage_schema(contract)
-        if types.get(c.name) != c.type.replace(" ", "")
-    ]
-    if wrong:
-        raise ContractError(f"{contract.name}: the build does not keep its contract: {'; '.join(wrong)}.")
-    selected = [_rounded(c) for c in stage_schema(contract)]
-    if contract.rejects:
-        selected += [F.col(REJECT).isNull().alias("kept"), F.col(REJECT), F.col(RAW), F.col(FILE)]
-    return frame.select(*selected)
-
-
-def _rounded(column: Column) -> Any:
-    if column.digits is None:
-        return F.col(column.name)
-    return F.round(column.name, column.digits).cast(column.type).alias(column.name)
-
-
-def latest_artifact(lake: Lake, name: str, ds: dt.date, max_age: int = 30) -> Path | None:
-    """Folder of the newest artifact ``name`` made for a day in ``[ds - max_age, ds]``, or None."""
-    rows = lake.rows(ops.ARTIFACT.name).to_pylist()
-    oldest = ds - dt.timedelta(days=max_age)
-    fit = [r for r in rows if r["artifact"] == name and oldest <= r["ds"] <= ds]
-    if not fit:
-        return None
-    return Path(max(fit, key=lambda r: (r["ds"], r["at_ms"]))["path"])
-
-
-def pinned(lake: Lake, role: str, ds: dt.date) -> dict[str, Any] | None:
-    """The newest pin of a role for exactly ``ds``, or None."""
-    rows = [r for r in lake.rows(ops.MODEL_PIN.name).to_pylist() if r["role"] == role and r["ds"] == ds]
-    return max(rows, key=lambda r: r["at_ms"]) if rows else None
-
-
-def folder_checksum(folder: Path) -> str:
-    """SHA-256 over the names and bytes of a folder's files."""
-    found = hashlib.sha256()
-    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        found.update(str(file.relative_to(folder)).encode())
-        found.update(file.read_bytes())
-    return found.hexdigest()
-
-
-def short(error: BaseException | None) -> str:
-    """An error's first lines: Spark's carry a page of JVM stack."""
-    text = str(error).split("JVM stacktrace")[0].strip()
-    return f"{type(error).__name__}: {text[:1500]}"
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def run_folder(settings: Settings, run_id: str) -> Path:

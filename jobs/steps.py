@@ -24,9 +24,10 @@ from jobs.errors import ContractError, LandingError, SettingsError
 from jobs.lake import Lake
 from jobs.landing import FEEDS, incomplete
 from jobs.landing_reader import read_landing
-from jobs.runner import Runner, Staged, run_folder
+from jobs.runner import Runner, run_folder
 from jobs.session import connect, interrupt
 from jobs.settings import load_settings
+from jobs.stages import Staged
 
 log = logging.getLogger(__name__)
 LANDING_TIMEOUT_S = 8 * 3600

@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs import ops
+from jobs.artifacts import folder_checksum, pinned
 from jobs.contract import digest
 from jobs.errors import ContractError
 from jobs.lake import Lake
-from jobs.runner import code_version, folder_checksum, now_ms, pinned
+from jobs.publishing import now_ms
+from jobs.runner import code_version
 from jobs.settings import Settings
 from models import model_card, plots
 from models.evaluation import Line, evaluate, gate

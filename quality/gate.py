@@ -30,7 +30,8 @@ from jobs.ops import DATA_QUALITY
 from quality.data_docs import Page, publish_docs
 
 if TYPE_CHECKING:
-    from jobs.runner import Runner, Staged
+    from jobs.runner import Runner
+    from jobs.stages import Staged
 
 log = logging.getLogger(__name__)
 PARALLEL_TABLES = 3
@@ -115,7 +116,7 @@ def stop_on_failure(rows: Sequence[dict[str, Any]], group: str, ds: dt.date) -> 
 def judged(runner: Runner, staged: Staged) -> Judged:
     """A staged table with its checks and the columns that they judge."""
     contract = runner.table(staged.table)
-    frame = runner.staged_frame(contract, staged).where(staged.days.where())
+    frame = runner.stages.frame(contract, staged.attempt).where(staged.days.where())
     checks = checks_of(contract)
     return Judged(contract, staged.days, with_rules(contract, frame, checks), checks)
 

@@ -49,8 +49,12 @@ class Stage:
     def table(self, name):
         return self.contracts[name]
 
-    def staged_frame(self, contract, staged):
-        return self.frames[staged.table]
+    @property
+    def stages(self):
+        return self
+
+    def frame(self, contract, attempt):
+        return self.frames[contract.name]
 
     def gate(self, days=None):
         days = days or DayRange.day(D2)

@@ -36,10 +36,11 @@ import os, signal, sys
 from jobs import steps
 from jobs.lake import Lake
 from jobs.runner import Runner
+from jobs.stages import Stages
 point = sys.argv[1]
 if point == "stage":
-    real = Runner._check_structure
-    Runner._check_structure = lambda self, *a: os.kill(os.getpid(), signal.SIGKILL)
+    real = Stages.check
+    Stages.check = lambda self, *a: os.kill(os.getpid(), signal.SIGKILL)
 else:
     real = Lake.publish
     count = [0]

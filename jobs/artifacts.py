@@ -1,0 +1,52 @@
+"""Artifacts: fitted things in folders named by their content, recorded in ``ops.artifact``; and pinned models."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import shutil
+from pathlib import Path
+from typing import Any
+
+from jobs import ops
+from jobs.lake import Lake
+
+
+def keep(work: Path, root: Path, ds: dt.date) -> tuple[Path, str]:
+    """Move a fitted folder to its place below ``root``, named by its day and content.
+
+    Returns
+    -------
+    Path, str
+        Where it is, and the checksum of its files. The same content again is the same folder.
+    """
+    checksum = folder_checksum(work)
+    target = root / f"{ds}-{checksum[:12]}"
+    if target.exists():
+        shutil.rmtree(work)
+    else:
+        work.rename(target)
+    return target, checksum
+
+
+def latest_artifact(lake: Lake, name: str, ds: dt.date, max_age: int = 30) -> Path | None:
+    """Folder of the newest artifact ``name`` made for a day in ``[ds - max_age, ds]``, or None."""
+    oldest = ds - dt.timedelta(days=max_age)
+    rows = lake.rows(ops.ARTIFACT.name).to_pylist()
+    fit = [r for r in rows if r["artifact"] == name and oldest <= r["ds"] <= ds]
+    return Path(max(fit, key=lambda r: (r["ds"], r["at_ms"]))["path"]) if fit else None
+
+
+def pinned(lake: Lake, role: str, ds: dt.date) -> dict[str, Any] | None:
+    """The newest pin of a role for exactly ``ds``, or None."""
+    rows = [r for r in lake.rows(ops.MODEL_PIN.name).to_pylist() if r["role"] == role and r["ds"] == ds]
+    return max(rows, key=lambda r: r["at_ms"]) if rows else None
+
+
+def folder_checksum(folder: Path) -> str:
+    """SHA-256 over the names and bytes of a folder's files."""
+    found = hashlib.sha256()
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        found.update(str(file.relative_to(folder)).encode())
+        found.update(file.read_bytes())
+    return found.hexdigest()

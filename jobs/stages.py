@@ -1,0 +1,157 @@
+"""Stages: what an attempt built and nobody reads yet, as Parquet below the table's own folder.
+
+A published file stays where it was staged, so the folder of a stage is never used twice.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.contract import Column, DayRange, Table
+from jobs.errors import CheckFailed, ContractError
+from jobs.lake import Lake
+from jobs.reconcile import Reconciliation
+
+REJECT, RAW, FILE = "_reject", "_raw", "_file"
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What an attempt built of one table and has not published yet."""
+
+    table: str
+    days: DayRange
+    attempt: str
+    seconds: float
+    rows: dict[str, int]
+    inputs: dict[str, Any]
+    params_hash: str
+    reconciliation: Reconciliation | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "days": [str(self.days.first), str(self.days.last)]}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Staged:
+        first, last = (dt.date.fromisoformat(d) for d in plain["days"])
+        found = plain["reconciliation"]
+        return cls(
+            **{
+                **plain,
+                "days": DayRange(first, last),
+                "reconciliation": None if found is None else Reconciliation(**found),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The staged files of a lake, written and read by Spark."""
+
+    lake: Lake
+    spark: SparkSession
+
+    def folder(self, contract: Table, attempt: str) -> Path:
+        return self.lake.path(contract.name) / "stage" / attempt
+
+    def kept(self, contract: Table, attempt: str) -> Path:
+        """The folder of the rows to publish: a row-preserving step has those that it refused beside it."""
+        folder = self.folder(contract, attempt)
+        return folder / "kept=true" if contract.rejects else folder
+
+    def write(self, contract: Table, frame: DataFrame, attempt: str) -> None:
+        """Write a build's rows.
+
+        Raises
+        ------
+        ContractError
+            A column is missing or has another type than declared.
+        """
+        partitions = (["kept"] if contract.rejects else []) + stage_partitions(contract)
+        writer = conform(contract, frame).hint("rebalance", *[F.col(p) for p in partitions])
+        writer.write.mode("append").partitionBy(*partitions).parquet(str(self.folder(contract, attempt)))
+
+    def frame(self, contract: Table, attempt: str) -> DataFrame:
+        """The rows to publish."""
+        schema = ", ".join(f"{c.name} {c.type}" for c in stage_schema(contract))
+        folder = self.kept(contract, attempt)
+        if not any(folder.rglob("*.parquet")):
+            return self.spark.createDataFrame([], schema)
+        return self.spark.read.schema(schema).option("basePath", str(folder)).parquet(str(folder))
+
+    def refused(self, contract: Table, attempt: str) -> DataFrame:
+        """The rows that a row-preserving step refused, with the rule, the row as delivered and its file."""
+        return self.spark.read.parquet(str(self.folder(contract, attempt) / "kept=false"))
+
+    def check(self, contract: Table, days: DayRange, attempt: str) -> dict[str, int]:
+        """Rows per day, after one aggregation that proves keys, NOT NULL columns and days.
+
+        Raises
+        ------
+        ContractError
+            The build made rows of days that it was not asked for.
+        CheckFailed
+            A key is null or not unique.
+        """
+        required = [c.name for c in stage_schema(contract) if not c.nullable and c.name != "ds"]
+        measures = [F.count(F.lit(1)).alias("rows")]
+        measures += [F.count_if(F.col(name).isNull()).alias(f"null_{name}") for name in required]
+        if keys := contract.keys:
+            identity = F.struct(*keys, *stage_partitions(contract)[1:])
+            measures.append(F.count_distinct(identity).alias("distinct"))
+        found = [r.asDict() for r in self.frame(contract, attempt).groupBy("ds").agg(*measures).collect()]
+        for row in found:
+            if row["ds"] not in set(days):
+                raise ContractError(f"{contract.name}: the build made rows of {row['ds']}, asked for {days}.")
+            for name in required:
+                if row[f"null_{name}"]:
+                    raise CheckFailed(f"{contract.name} {row['ds']}: {row[f'null_{name}']} rows have no {name}.")
+            if keys and row["distinct"] != row["rows"]:
+                raise CheckFailed(
+                    f"{contract.name} {row['ds']}: {row['rows'] - row['distinct']} rows repeat a key "
+                    f"({', '.join(keys)})."
+                )
+        return {str(d): 0 for d in days} | {str(row["ds"]): row["rows"] for row in found}
+
+
+def stage_schema(contract: Table) -> list[Column]:
+    """The columns that a build makes: all but the version key of an append-only table."""
+    return [c for c in contract.schema if not (contract.append and c.name == contract.replace_by)]
+
+
+def stage_partitions(contract: Table) -> list[str]:
+    return ["ds"] if contract.append else list(contract.partitions)
+
+
+def conform(contract: Table, frame: DataFrame) -> DataFrame:
+    """Select the declared columns in order, rounded as declared; a row-preserving step's marks too.
+
+    Raises
+    ------
+    ContractError
+        A column is missing or has another type than declared.
+    """
+    types = {f.name: f.dataType.simpleString() for f in frame.schema.fields}
+    wrong = [
+        f"{c.name} is {types.get(c.name, 'missing')}, declared {c.type}"
+        for c in stage_schema(contract)
+        if types.get(c.name) != c.type.replace(" ", "")
+    ]
+    if wrong:
+        raise ContractError(f"{contract.name}: the build does not keep its contract: {'; '.join(wrong)}.")
+    selected = [_rounded(c) for c in stage_schema(contract)]
+    if contract.rejects:
+        selected += [F.col(REJECT).isNull().alias("kept"), F.col(REJECT), F.col(RAW), F.col(FILE)]
+    return frame.select(*selected)
+
+
+def _rounded(column: Column) -> Any:
+    if column.digits is None:
+        return F.col(column.name)
+    return F.round(column.name, column.digits).cast(column.type).alias(column.name)
