@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between, rows_between
+from models import eligibility
 from models.recommendations import REASON, SURFACE
 
 EVERYONE = "everyone"
@@ -101,8 +102,19 @@ def build(
         text.alias("text"),
         F.col("people").cast("string").alias("evidence"),
     )
+    # of these readers nothing is known but, at most, their region
+    region = F.when(F.col("segment") != EVERYONE, F.regexp_replace("segment", "^region=", ""))
+    may_see = F.col("_restricted").isNull() | eligibility.allowed(
+        F.col("regions"), F.col("age_limit"), region, F.lit(None).cast("int")
+    )
     return (
         everyone.unionByName(regional)
+        .join(
+            F.broadcast(eligibility.restrictions(items).withColumn("_restricted", F.lit(True))),
+            ["ds", "item_id"],
+            "left",
+        )
+        .where(may_see)
         .join(described, ["ds", "item_id"])
         .withColumn("_in_category", F.row_number().over(in_category))
         .where(F.col("_in_category") <= cap)

@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between
 from jobs.settings import Market
+from models import eligibility
 from models.recall import CHANNELS
 
 BLOCK_DAYS = 7
@@ -28,7 +29,8 @@ CONTRACT = Table(
     group="candidates",
     owner="candidates",
     description="Channels fused by weighted reciprocal rank, sum of weight / (60 + rank) (Cormack et al., 2009); "
-    "what the user rejected or bought in 7 days is out, unless its category may repeat.",
+    "what the user may not see (region, age), rejected or bought in 7 days is out; bought ones stay where their "
+    "category may repeat.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("item_id", "bigint", "Surrogate item key."),
@@ -44,6 +46,7 @@ CONTRACT = Table(
         TableInput("silver.user_item_daily", days=BLOCK_DAYS),
         TableInput("silver.events", days=BLOCK_DAYS, optional=True),
         TableInput("silver.items"),
+        TableInput("features.user_profile"),
     ],
     checks=[between("rank", 1, 1000)],
     grain="day",
@@ -83,6 +86,7 @@ def build(
     user_item_daily: DataFrame,
     events: DataFrame,
     items: DataFrame,
+    user_profile: DataFrame,
     *,
     days: DayRange,
     params: Params,
@@ -104,7 +108,8 @@ def build(
     out = excluded(user_item_daily, events, items, days, market)
     best = Window.partitionBy("ds", "user_id").orderBy(F.round("score", 9).desc(), "item_id")
     return (
-        fused.join(out, ["ds", "user_id", "item_id"], "left_anti")
+        eligibility.for_people(fused, items, user_profile)
+        .join(out, ["ds", "user_id", "item_id"], "left_anti")
         .withColumn("rank", F.row_number().over(best))
         .where(F.col("rank") <= params.budget)
     )

@@ -22,6 +22,7 @@ from jobs.contract import (
     no_rows_where,
     rows_between,
 )
+from models import eligibility
 from models.ann import Index
 
 FOUND = "ds date, item_id bigint, similar_item_id bigint, score double"
@@ -38,7 +39,8 @@ CONTRACT = Table(
     name="serving.similar_items",
     group="serving",
     owner="serving",
-    description="Up to 20 eligible items per eligible item: neighbours by co-occurrence, then by content.",
+    description="Up to 20 eligible items per eligible item: neighbours by co-occurrence, then by content; an item "
+    "for some regions or ages only stands on pages of items with the same restriction.",
     columns=[
         Column("release_id", "string", "Release."),
         Column("item_id", "bigint", "The item whose page it is."),
@@ -56,6 +58,7 @@ CONTRACT = Table(
         TableInput("candidates.item_neighbours"),
         TableInput("features.item_stats"),
         TableInput("features.item_content"),
+        TableInput("silver.items"),
         ArtifactInput("models.content_index"),
     ],
     checks=[
@@ -71,6 +74,7 @@ def build(
     item_neighbours: DataFrame,
     item_stats: DataFrame,
     item_content: DataFrame,
+    items: DataFrame,
     content_index: Path,
     *,
     days: DayRange,
@@ -93,11 +97,19 @@ def build(
     once = Window.partitionBy("ds", "item_id", "similar_item_id").orderBy(*order)
     best = Window.partitionBy("ds", "item_id").orderBy(*order)
     shown = eligible.withColumnRenamed("item_id", "similar_item_id")
+    limits = eligibility.restrictions(items).withColumn("_limits", F.struct("regions", "age_limit"))
+    page = F.broadcast(limits.select("ds", "item_id", F.col("_limits").alias("_page")))
+    other = F.broadcast(
+        limits.select("ds", F.col("item_id").alias("similar_item_id"), F.col("_limits").alias("_other"))
+    )
     return (
         together.unionByName(alike)
         .where("item_id <> similar_item_id")
         .join(eligible, ["ds", "item_id"], "left_semi")
         .join(shown, ["ds", "similar_item_id"], "left_semi")
+        .join(page, ["ds", "item_id"], "left")
+        .join(other, ["ds", "similar_item_id"], "left")
+        .where(F.col("_other").isNull() | F.col("_other").eqNullSafe(F.col("_page")))
         .withColumn("_nth", F.row_number().over(once))
         .where("_nth = 1")
         .withColumn("rank", F.row_number().over(best))

@@ -8,7 +8,7 @@ from models.fallback import CONTRACT, Params, build
 
 DS = "2024-03-10"
 STATS = "ds date, item_id bigint, is_eligible boolean, target_users_7d int, target_users_28d int"
-ITEMS = "ds date, item_id bigint, category string"
+ITEMS = "ds date, item_id bigint, category string, regions string, age_limit int"
 PROFILE = "ds date, user_id bigint, region string"
 PAIRS = "ds date, user_id bigint, item_id bigint, targets int"
 
@@ -20,16 +20,23 @@ def literal(spark, schema, rows):
 
 @pytest.fixture(scope="module")
 def lists(spark):
-    """Items 1 to 5 with ever fewer takers, 9 not eligible; the north likes 4, the south is too small."""
+    """Items 1 to 5 with ever fewer takers, 9 not eligible; the north likes 4, the south is too small.
+
+    Item 6 is for the south, 7 for adults, 4 for the north and the south: the north alone may be shown it.
+    """
     stats = [
         (DS, 1, True, 50, 60),
         (DS, 2, True, 40, 40),
         (DS, 3, True, 40, 41),
         (DS, 4, True, 2, 3),
         (DS, 5, True, 0, 0),
+        (DS, 6, True, 90, 90),
+        (DS, 7, True, 80, 80),
+        (DS, 8, True, 2, 3),
         (DS, 9, False, 99, 99),
     ]
-    items = [(DS, 1, "a"), (DS, 2, "a"), (DS, 3, "a"), (DS, 4, "b"), (DS, 5, "c"), (DS, 9, "d")]
+    free = [(DS, i, c, None, None) for i, c in ((1, "a"), (2, "a"), (3, "a"), (5, "c"), (8, "b"), (9, "d"))]
+    items = [*free, (DS, 4, "b", "north|south", None), (DS, 6, "b", "south", None), (DS, 7, "c", None, 18)]
     people = [(DS, u, "north") for u in (1, 2, 3)] + [(DS, 4, "south"), (DS, 5, None)]
     liked = [
         (DS, 1, 4, 1),
@@ -40,6 +47,8 @@ def lists(spark):
         (DS, 1, 9, 1),
         (DS, 4, 5, 1),
         (DS, 5, 5, 1),
+        (DS, 1, 6, 1),
+        (DS, 1, 7, 1),
     ]
     made = build(
         literal(spark, STATS, stats),
@@ -60,7 +69,7 @@ def test_everyone_gets_the_most_liked_eligible_items_with_a_cap_by_category(list
     assert [(r["rank"], r["item_id"], r["score"]) for r in lists["everyone"]] == [
         (1, 1, 50.06),
         (2, 3, 40.041),
-        (3, 4, 2.003),
+        (3, 8, 2.003),
         (4, 5, 0.0),
     ]
 

@@ -11,19 +11,21 @@ from models.recall import CHANNELS
 RECALL = "ds date, channel string, user_id bigint, item_id bigint, rank int, seed_item_id bigint"
 PAIRS = "ds date, user_id bigint, item_id bigint, rejections int, purchases int"
 EVENTS = "ds date, user_id bigint, item_id bigint, action string"
-ITEMS = "ds date, item_id bigint, category string, creator_id bigint"
+ITEMS = "ds date, item_id bigint, category string, creator_id bigint, regions string, age_limit int"
+PEOPLE = "ds date, user_id bigint, region string, age_years int, age_band string"
 DS = "2024-03-10"
 
 
 DEMO = Market("demo")
 
 
-def fused(frame, recall, pairs=(), events=(), items=(), market=DEMO, **params):
+def fused(frame, recall, pairs=(), events=(), items=(), people=(), market=DEMO, **params):
     made = build(
         frame(RECALL, recall),
         frame(PAIRS, list(pairs)),
         frame(EVENTS, list(events)),
         frame(ITEMS, list(items)),
+        frame(PEOPLE, list(people)),
         days=DayRange.day(DS),
         params=Params(**params),
         market=market,
@@ -65,12 +67,12 @@ def test_equal_scores_go_by_item_and_the_budget_is_kept(frame):
 
 CANDIDATES = [(DS, "popular", u, i, i, None) for u in (1, 2) for i in (1, 2, 3, 4, 5)]
 OFFER = [
-    (DS, 1, "food", 8),
-    (DS, 2, "shoes", 9),
-    (DS, 3, "shoes", 9),
-    (DS, 4, "food", None),
-    (DS, 5, "shoes", None),
-    (DS, 6, "shoes", 9),
+    (DS, 1, "food", 8, None, None),
+    (DS, 2, "shoes", 9, None, None),
+    (DS, 3, "shoes", 9, None, None),
+    (DS, 4, "food", None, None, None),
+    (DS, 5, "shoes", None, None, None),
+    (DS, 6, "shoes", 9, None, None),
 ]
 
 
@@ -106,3 +108,22 @@ def test_bought_items_may_return_where_their_category_repeats_but_rejected_ones_
     market = Market("demo", repeat_categories=repeat)
     made = excluded(frame(PAIRS, pairs), frame(EVENTS, []), frame(ITEMS, OFFER), DayRange.day(DS), market)
     assert sorted((str(r["ds"]), r["user_id"], r["item_id"]) for r in made.collect()) == [(DS, 1, i) for i in out]
+
+
+def test_restricted_items_need_a_known_region_and_age(frame):
+    found = fused(
+        frame,
+        [(DS, "popular", u, i, i, None) for u in (1, 2, 3, 4, 5) for i in (1, 2, 3)],
+        items=[
+            (DS, 1, "food", None, "north|south", None),
+            (DS, 2, "food", None, None, 18),
+            (DS, 3, "food", None, "", 0),  # no region at all: nobody may see it; an age limit of 0 is none
+        ],
+        people=[
+            (DS, 1, "north", 18, None),
+            (DS, 2, "nor", 17, "25-34"),  # no part of a name; the year of birth goes before the band
+            (DS, 3, None, None, "18-24"),
+            (DS, 4, "south", None, "13-17"),  # 5 has no profile
+        ],
+    )
+    assert {u: left(found, u) for u in (1, 2, 3, 4, 5)} == {1: [1, 2], 2: [], 3: [2], 4: [1], 5: []}

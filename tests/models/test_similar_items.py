@@ -11,6 +11,7 @@ from models.similar_items import CONTRACT, Params, build
 DS = "2024-03-10"
 NEIGHBOURS = "ds date, item_id bigint, neighbour_id bigint, similarity double"
 STATS = "ds date, item_id bigint, is_eligible boolean"
+ITEMS = "ds date, item_id bigint, regions string, age_limit int"
 CONTENT = "ds date, item_id bigint, vector array<float>"
 # angles in degrees: 1 and 2 and 3 close together, 5 apart, 4 between but not eligible
 ANGLES = {1: 0, 2: 10, 3: 20, 4: 5, 5: 90}
@@ -35,6 +36,7 @@ def lists(spark, index):
         literal(spark, NEIGHBOURS, [(DS, 1, 5, 0.1), (DS, 1, 3, 0.3), (DS, 1, 4, 0.9), (DS, 4, 1, 0.9)]),
         literal(spark, STATS, [(DS, i, i != 4) for i in VECTORS]),
         literal(spark, CONTENT, [(DS, i, v) for i, v in VECTORS.items()]),
+        literal(spark, ITEMS, []),
         index,
         days=DayRange.day(DS),
         params=Params(length=3),
@@ -76,8 +78,24 @@ def test_a_day_without_content_has_the_neighbours_of_users(spark, index):
         literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3)]),
         literal(spark, STATS, [(DS, 1, True), (DS, 3, True)]),
         literal(spark, CONTENT, []),
+        literal(spark, ITEMS, []),
         index,
         days=DayRange.day(DS),
         params=Params(),
     )
     assert [(r["item_id"], r["similar_item_id"]) for r in made.collect()] == [(1, 3)]
+
+
+def test_a_restricted_item_stands_on_pages_of_the_same_restriction_only(spark, index):
+    near = [(DS, 1, 3, 0.3), (DS, 2, 3, 0.3), (DS, 3, 1, 0.3), (DS, 3, 2, 0.2), (DS, 5, 3, 0.1)]
+    items = [(DS, 1, None, None), (DS, 2, "north", None), (DS, 3, "north", None), (DS, 5, "north", 18)]
+    made = build(
+        literal(spark, NEIGHBOURS, near),
+        literal(spark, STATS, [(DS, i, True) for i in (1, 2, 3, 5)]),
+        literal(spark, CONTENT, []),
+        literal(spark, ITEMS, items),
+        index,
+        days=DayRange.day(DS),
+        params=Params(),
+    )
+    assert sorted((r["item_id"], r["similar_item_id"]) for r in made.collect()) == [(2, 3), (3, 1), (3, 2)]
