@@ -112,6 +112,11 @@ def _build_commands(add: Any) -> None:
         made.add_argument("--ds", type=_day)
         made.add_argument("--from", dest="first", type=_day)
         made.add_argument("--to", dest="last", type=_day)
+        made.add_argument(
+            "--touched",
+            action="store_true",
+            help="TABLE+: readers for every day that a change of these days touches, up to their newest",
+        )
     made = add("train", do_train, "Fit and register a ranker; promote it if it passes its gate.")
     made.add_argument("--ds", type=_day, required=True)
     made.add_argument("--mode", choices=("auto", "dry_run"), default="auto")
@@ -235,22 +240,29 @@ def _days(options: argparse.Namespace):
 
 def do_run(options: argparse.Namespace) -> None:
     from jobs import steps
-    from jobs.show import targets
+    from jobs.planning import targets, touched_days
 
     settings, days = _settings(), _days(options)
     with steps.opened(settings.market.name, _run_id("run")) as runner:
-        nodes = targets(runner.catalog, options.table)
-        rows = steps.run_nodes(runner, nodes, days)
+        if options.touched:
+            ranges = touched_days(runner.lake, runner.catalog, options.table, days)
+            rows = steps.run_ranges(runner, ranges)
+        else:
+            rows = steps.run_nodes(runner, targets(runner.catalog, options.table), days)
     _print(options, rows, "\n".join(f"{table}: {count} rows" for table, count in rows.items()))
 
 
 def do_plan(options: argparse.Namespace) -> None:
     from jobs import steps
     from jobs.lake import Lake
-    from jobs.show import plan
+    from jobs.planning import plan, totals
 
-    rows = plan(Lake(_settings()), steps.catalog(), options.table, _days(options))
-    _print(options, rows, _table(rows))
+    planned = plan(Lake(_settings()), steps.catalog(), options.table, _days(options), options.touched)
+    rows, sums = [p.to_row() for p in planned], totals(planned)
+    said = f"{sums['tables']} tables, about {sums['estimated_rows']:,} rows, {sums['estimated_seconds']:,} s"
+    if sums["without_history"]:
+        said += f"; never built, so not estimated: {', '.join(sums['without_history'])}"
+    _print(options, {"plan": rows, "total": sums}, f"{_table(rows)}\n\n{said}")
 
 
 def do_train(options: argparse.Namespace) -> None:

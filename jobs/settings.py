@@ -44,6 +44,10 @@ class Market:
         Categories whose bought items may return at once; ``("*",)`` is all of them.
     params
         Options of nodes: ``{node name: {option: value}}``.
+    heal_weekday
+        Weekday (0 is Monday) of the night that rebuilds tables with windows for the week's late rows.
+    heal_late_share
+        A day that gains more than this share of its rows by one night's deliveries is rebuilt at once.
     """
 
     name: str
@@ -53,10 +57,17 @@ class Market:
     groups: tuple[str, ...] = ()
     repeat_categories: tuple[str, ...] = ()
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    heal_weekday: int = 6
+    heal_late_share: float = 0.005
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
             raise SettingsError(f"Market {self.name!r}: a name has letters, digits and underscores only.")
+        if self.heal_weekday not in range(7) or not 0 <= self.heal_late_share <= 1:
+            raise SettingsError(
+                f"Market {self.name}: heal_weekday is a number from 0 (Monday) to 6, heal_late_share one from 0 to 1; "
+                f"they are {self.heal_weekday!r} and {self.heal_late_share!r}."
+            )
         try:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError):

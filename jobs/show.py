@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
 
 import pandas as pd
 
 from jobs.catalog import Catalog
-from jobs.contract import DayRange, Node, Table
+from jobs.contract import Table
 from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.ops import BY_NAME
@@ -82,32 +81,3 @@ def lineage(catalog: Catalog, name: str) -> list[str]:
     up(name, 1)
     lines += [f"  -> {reader}" for reader in catalog.downstream(name) if reader != name]
     return lines
-
-
-def plan(lake: Lake, catalog: Catalog, target: str, days: DayRange) -> list[dict[str, Any]]:
-    """Nodes that `run` would build, in order, with the seconds that the last run of each took."""
-    seconds: dict[str, float] = {}
-    for row in lake.rows("ops.run").to_pylist():
-        if row["status"] == "published" and row["seconds"] is not None:
-            seconds[row["table"]] = row["seconds"]
-    return [
-        {
-            "table": node.name,
-            "group": node.contract.group,
-            "days": str(days),
-            "builds": builds(node, days),
-            "estimated_seconds": seconds.get(node.name),
-        }
-        for node in targets(catalog, target)
-    ]
-
-
-def builds(node: Node, days: DayRange) -> int:
-    return 1 if node.contract.grain == "range" else len(days)
-
-
-def targets(catalog: Catalog, target: str) -> list[Node]:
-    """``table`` alone, or ``table+``: it and all that reads it."""
-    if target.endswith("+"):
-        return [catalog.node(name) for name in catalog.downstream(catalog.node(target[:-1]).name)]
-    return [catalog.node(target)]

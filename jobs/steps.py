@@ -17,7 +17,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import releases
+from jobs import healing, releases
 from jobs.catalog import GROUPS, Catalog, discover
 from jobs.contract import DayRange, Node, Table, digest
 from jobs.errors import ContractError, LandingError, SettingsError
@@ -134,7 +134,7 @@ def run_group(
     """
     days = DayRange(dt.date.fromisoformat(ds), dt.date.fromisoformat(until or ds))
     with opened(market, run_id, task_id, try_number, spark) as runner:
-        healed = heal_range(runner, days) if group == "silver" else None
+        healed = heal_range(runner, group, days)
         made = runner.build_group(runner.catalog.group(group), days, publish=group not in GATES, healed=healed)
         if group in GATES:
             runner.save_stage(group, made)
@@ -179,7 +179,16 @@ def publish_release(
     return {"release_id": newest["release_id"], "kind": newest["kind"], "rows": rows}
 
 
-def heal_range(runner: Runner, days: DayRange) -> DayRange:
+def heal_range(runner: Runner, group: str, days: DayRange) -> DayRange:
+    """The days that a group is built for in the night of ``days``, so that late rows reach their own day."""
+    if group == healing.NIGHTLY:
+        return _delivered_days(runner, days)
+    if group in healing.WINDOWED:
+        return healing.windowed_range(runner.lake, runner.settings.market, days)
+    return days
+
+
+def _delivered_days(runner: Runner, days: DayRange) -> DayRange:
     """The days whose facts arrivals of ``days`` hold: back to the earliest late row within the limit."""
     from jobs.tables.silver import LATE_DAYS
 
@@ -292,7 +301,7 @@ def run_nodes(runner: Runner, nodes: list[Node], days: DayRange) -> dict[str, in
         chosen = [node for node in nodes if node.contract.group == group.name]
         if not chosen:
             continue
-        healed = heal_range(runner, days) if group.name == "silver" else None
+        healed = heal_range(runner, group.name, days)
         made = runner.build_group(chosen, days, publish=not group.gate, healed=healed)
         if group.gate:
             expectations(runner, made, group.name, days.last)
@@ -303,6 +312,17 @@ def run_nodes(runner: Runner, nodes: list[Node], days: DayRange) -> dict[str, in
             else:
                 runner.publish(made)
         rows |= {staged.table: sum(staged.rows.values()) for staged in made}
+    return rows
+
+
+def run_ranges(runner: Runner, ranges: Mapping[str, DayRange]) -> dict[str, int]:
+    """Build and publish tables, each for its own days: those of a group together, widened to its longest range."""
+    rows: dict[str, int] = {}
+    for group in GROUPS:
+        nodes = [node for node in runner.catalog.group(group.name) if node.name in ranges]
+        if nodes:
+            days = DayRange(min(ranges[n.name].first for n in nodes), max(ranges[n.name].last for n in nodes))
+            rows |= run_nodes(runner, nodes, days)
     return rows
 
 
