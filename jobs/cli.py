@@ -138,9 +138,14 @@ def _look_commands(add: Any) -> None:
     made = add("report", do_report, "The report of a night.")
     made.add_argument("--ds", type=_day, required=True)
     add("releases", do_releases, "Every release; the current one is marked.")
-    made = add("quarantine", do_quarantine, "Rows that a rule refused.")
-    made.add_argument("--ds")
-    made.add_argument("--table")
+    made = add("quarantine", do_quarantine, "Rows that a rule refused: list, show, or replay them after a repair.")
+    made.add_argument("action", nargs="?", choices=("list", "show", "replay"), default="list")
+    made.add_argument("--ds", type=_day)
+    made.add_argument("--from", dest="first", type=_day)
+    made.add_argument("--to", dest="last", type=_day)
+    made.add_argument("--table", help="silver.FEED; needed for replay")
+    made.add_argument("--rule", help="rows of this rule alone")
+    made.add_argument("--repaired", type=Path, help="replay: corrected rows as JSON lines, delivered on --ds")
     made.add_argument("--limit", type=int, default=20)
 
 
@@ -376,17 +381,34 @@ def do_releases(options: argparse.Namespace) -> None:
 
 
 def do_quarantine(options: argparse.Namespace) -> None:
+    from jobs import quarantine
     from jobs.lake import Lake
 
-    frame = Lake(_settings()).rows("ops.quarantine").to_pandas()
-    if len(frame):
-        if options.ds:
-            frame = frame[frame["ds"].astype(str) == options.ds]
-        if options.table:
-            frame = frame[frame["source"] == options.table]
-    counts = frame.groupby(["ds", "source", "rule"]).size().rename("rows").reset_index() if len(frame) else frame
-    text = f"{counts.to_string(index=False)}\n\n{frame.head(options.limit).to_string(index=False, max_colwidth=100)}"
-    _print(options, frame.head(options.limit).to_dict("records"), text if len(frame) else "(nothing)")
+    if options.action == "replay":
+        do_replay(options)
+        return
+    days = _days(options) if options.ds or options.first else None
+    rows = quarantine.refused(Lake(_settings()), options.table, days)
+    rows = [r for r in rows if options.rule in (None, r["rule"])]
+    found = quarantine.counts(rows) if options.action == "list" else rows[: options.limit]
+    _print(options, found, _table(found))
+
+
+def do_replay(options: argparse.Namespace) -> None:
+    from jobs import quarantine, steps
+    from jobs.errors import SettingsError
+
+    if not options.table:
+        raise SettingsError("Say which table's rows to replay: --table silver.FEED.")
+    with steps.opened(_settings().market.name, _run_id("replay")) as runner:
+        made = quarantine.replay(runner, options.table, _days(options), options.repaired)
+    said = [
+        f"{made['delivered']} repaired rows delivered.",
+        f"Refused before:\n{_table(made['before'])}",
+        f"Refused now:\n{_table(made['after'])}",
+        f"Rebuilt:\n{_table([{'table': t, 'rows': n} for t, n in made['rows'].items()])}",
+    ]
+    _print(options, made, "\n\n".join(said))
 
 
 def do_up(options: argparse.Namespace) -> None:

@@ -74,11 +74,12 @@ def plan(lake: Lake, catalog: Catalog, target: str, days: DayRange, touched: boo
 
 
 def touched_days(lake: Lake, catalog: Catalog, target: str, days: DayRange) -> dict[str, DayRange]:
-    """The days of a target and its readers that a change of the target's ``days`` touches."""
+    """The days of a target and of its readers, where they were ever built, that a change of ``days`` touches."""
     nodes = targets(catalog, target)
     built = [day for node in nodes for day in lake.days(node.name)[-1:] if isinstance(node.contract, Table)]
     found = affected(catalog, {nodes[0].name: days}, max([*built, days.last]))
-    wanted = {node.name for node in nodes if node.contract.group in REBUILT}
+    rebuilt = [node.name for node in nodes if node.contract.group in REBUILT]
+    wanted = {name for name in rebuilt if name == nodes[0].name or lake.open(name) is not None}
     return {name: of for name, of in found.items() if name in wanted}
 
 
