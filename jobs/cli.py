@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     if options.market:
         os.environ["NIGHTJAR_MARKET"] = options.market
+    _choose_lake(options)
     try:
         return options.command(options) or 0
     except NightjarError as error:
@@ -44,6 +45,10 @@ def parser() -> argparse.ArgumentParser:
     """The parser, with a sub-parser a command."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--market", help="the market (default: NIGHTJAR_MARKET, else demo)")
+    common.add_argument("--lake", help="a private lake for development: a name, or a folder")
+    common.add_argument(
+        "--read-through", help="the lake that the private one reads for what it did not build: production, or a folder"
+    )
     common.add_argument("--format", choices=("text", "json"), default="text", help="json for machines")
     common.add_argument("--verbose", action="store_true", help="say what is built")
     top = argparse.ArgumentParser(
@@ -64,6 +69,18 @@ def parser() -> argparse.ArgumentParser:
     _look_commands(add)
     _service_commands(add)
     return top
+
+
+def _choose_lake(options: argparse.Namespace) -> None:
+    from jobs.settings import home_dir
+
+    production = os.environ.get("NIGHTJAR_LAKE") or str(home_dir() / "lake")
+    if options.lake:
+        is_path = os.sep in options.lake
+        os.environ["NIGHTJAR_LAKE"] = options.lake if is_path else str(home_dir() / "lakes" / options.lake)
+    if options.read_through:
+        behind = production if options.read_through == "production" else options.read_through
+        os.environ["NIGHTJAR_READ_THROUGH"] = behind
 
 
 def _day(text: str) -> dt.date:

@@ -13,7 +13,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -27,6 +28,8 @@ from deltalake.transaction import AddAction, CommitProperties
 from jobs.contract import DayRange, Table
 from jobs.errors import ContractError
 from jobs.locks import Token
+from jobs.ops import BY_NAME as LOG_NAMES
+from jobs.ops import RUN
 from jobs.settings import Settings
 
 _DELTA_TYPES = {"int": "integer", "bigint": "long"}
@@ -104,11 +107,23 @@ class Lake:
     Parameters
     ----------
     settings
-        Gives the root and the market.
+        Gives the root and the market, and for a private lake the one that it reads through to.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+
+    @cached_property
+    def behind(self) -> Lake | None:
+        """The lake that is read for days which this one did not build; it is never written to."""
+        if self.settings.read_through is None:
+            return None
+        return Lake(replace(self.settings, lake=self.settings.read_through, read_through=None))
+
+    def built(self, table: str) -> list[dt.date]:
+        """Days of a table that this lake built itself, those that came out empty included."""
+        log = self._rows(RUN.name, ["ds", "table", "status"], [("table", "in", [table])]).to_pylist()
+        return sorted({row["ds"] for row in log if row["status"] == "published"})
 
     def path(self, table: str) -> Path:
         return self.settings.table_path(table)
@@ -126,10 +141,11 @@ class Lake:
 
     def days(self, table: str) -> list[dt.date]:
         """Days that hold at least one row, in order."""
-        opened = self.open(table)
-        if opened is None:
-            return []
-        return sorted({dt.date.fromisoformat(str(p["ds"])) for p in opened.partitions()})
+        return sorted(dt.date.fromisoformat(ds) for ds in self.counts(table))
+
+    def known(self, table: str) -> bool:
+        """True where the table was ever built, here or in the lake behind."""
+        return self.open(table) is not None or (self.behind is not None and self.behind.known(table))
 
     def ensure(self, contract: Table) -> DeltaTable:
         """The table, created from its contract where it is not there yet.
@@ -270,16 +286,41 @@ class Lake:
             self.ensure(contract)
             write_deltalake(str(self.path(contract.name)), arrow_rows(contract, rows), mode="append")
 
-    def rows(self, table: str, columns: list[str] | None = None, **equal: Any) -> pa.Table:
+    def rows(self, table: str, columns: list[str] | None = None, through: bool = True, **equal: Any) -> pa.Table:
         """A small table (or some of its partitions) as Arrow, read without Spark; empty if there is none.
 
         ``equal`` names columns and the value, or list of values, that they must have; ``ds`` as a date or text.
+        A private lake adds what it did not build itself from the one behind it, unless ``through`` is False.
         """
+        filters = [(name, "in", [_value(name, v) for v in _listed(value)]) for name, value in equal.items()]
+        own = self._rows(table, columns, filters)
+        if self.behind is None or not through:
+            return own
+        # logs are read as one; of a data table each day belongs to one of the two
+        days = [] if table in LOG_NAMES else self.built(table)
+        theirs = self.behind._rows(table, columns, [*filters, *([("ds", "not in", days)] if days else [])])
+        if not own.column_names or not theirs.column_names:
+            return own if own.column_names else theirs
+        return pa.concat_tables([own, theirs], promote_options="default")
+
+    def _rows(self, table: str, columns: list[str] | None, filters: list[tuple[str, str, Any]]) -> pa.Table:
         opened = self.open(table)
         if opened is None:
             return pa.table({})
-        filters = [(name, "in", [_value(name, v) for v in _listed(value)]) for name, value in equal.items()]
         return opened.to_pyarrow_table(columns=columns, filters=filters or None)
+
+    def counts(self, table: str, through: bool = True) -> dict[str, int]:
+        """Rows of every day of a table, from the Delta log's own statistics."""
+        counts: dict[str, int] = {}
+        if through and self.behind is not None:
+            own = {str(day) for day in self.built(table)}
+            counts = {ds: n for ds, n in self.behind.counts(table).items() if ds not in own}
+        opened = self.open(table)
+        if opened is not None:
+            for action in pa.table(opened.get_add_actions(flatten=True)).to_pylist():
+                ds = str(action["partition.ds"])
+                counts[ds] = counts.get(ds, 0) + action["num_records"]
+        return counts
 
 
 def _listed(value: Any) -> list[Any]:

@@ -15,7 +15,6 @@ from jobs.catalog import Catalog
 from jobs.contract import DayRange, Node, Table
 from jobs.healing import affected
 from jobs.lake import Lake
-from jobs.reconcile import row_counts
 
 REBUILT = ("bronze", "silver", "features", "examples")
 """Groups that are rebuilt when days before them change; what was served stays as it was served."""
@@ -87,7 +86,7 @@ def rows_of(lake: Lake, node: Node, days: DayRange) -> int | None:
     """Rows that the days hold now; a day that was never built counts as much as the newest ones on average."""
     if not isinstance(node.contract, Table):
         return None
-    counts = row_counts(lake, node.name)
+    counts = lake.counts(node.name)
     if not counts:
         return None
     recent = [counts[ds] for ds in sorted(counts)[-RECENT_DAYS:]]

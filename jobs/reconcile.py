@@ -12,7 +12,6 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -80,7 +79,7 @@ def reconcile(spark: SparkSession, lake: Lake, contract: Table, folder: str, day
 
 def _compare(lake: Lake, contract: Table, found: Reconciliation, days: DayRange) -> None:
     source = next(i.table for i in contract.inputs if isinstance(i, TableInput) and i.table.startswith("bronze."))
-    delivered = row_counts(lake, source)
+    delivered = lake.counts(source)
     logged = _logged(lake, contract.name)
     for arrival in days:
         here = found.of_arrival(str(arrival))
@@ -105,15 +104,3 @@ def _logged(lake: Lake, table: str) -> dict[str, dict[str, dict[str, int]]]:
             ds = str(row["ds"])
             newest[ds] = max(newest.get(ds, (0, "")), (row["at_ms"], row["reconciliation"]))
     return {ds: json.loads(text) for ds, (_, text) in newest.items()}
-
-
-def row_counts(lake: Lake, table: str) -> dict[str, int]:
-    """Rows of every day of a table, from the Delta log's own statistics."""
-    opened = lake.open(table)
-    if opened is None:
-        return {}
-    counts: dict[str, int] = {}
-    for action in pa.table(opened.get_add_actions(flatten=True)).to_pylist():
-        ds = str(action["partition.ds"])
-        counts[ds] = counts.get(ds, 0) + action["num_records"]
-    return counts

@@ -30,8 +30,8 @@ MOVES_POINTER = ("nightly", "rollback")
 
 
 def history(lake: Lake) -> list[dict[str, Any]]:
-    """Every release row, oldest first."""
-    return sorted(lake.rows(ops.RELEASE.name).to_pylist(), key=lambda r: r["sequence"])
+    """Every release row of this lake itself, oldest first."""
+    return sorted(lake.rows(ops.RELEASE.name, through=False).to_pylist(), key=lambda r: r["sequence"])
 
 
 def current(lake: Lake) -> dict[str, Any] | None:

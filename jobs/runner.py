@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from jobs.errors import CheckFailed, ContractError
 from jobs.lake import Lake
 from jobs.landing import landed_rows
 from jobs.publishing import Publisher, now_ms
-from jobs.reconcile import reconcile, row_counts
+from jobs.reconcile import reconcile
 from jobs.session import PACKAGES, ROOT, ship_code
 from jobs.settings import Settings
 from jobs.stages import Staged, Stages, conform
@@ -198,26 +199,39 @@ class Runner:
         contract = self.table(each.table)
         window = each.window(days)
         staged = self.staged.get(each.table)
-        opened = self.lake.open(each.table)
-        if opened is not None and (differences := self.lake.differences(contract, opened)):
-            raise ContractError(f"{reader} cannot read {each.table}: {'; '.join(differences)}.")
         frames = []
-        if opened is not None:
-            live = self.spark.read.format("delta").load(str(self.lake.path(each.table))).where(window.where())
-            if contract.append:
-                live = live.where(F.col(contract.replace_by).isin(released(self.lake, window)))
-            frames.append(live if staged is None else live.where(f"NOT ({staged.days.where()})"))
         if staged is not None:
             frame = self.stages.frame(contract, staged.attempt).where(window.where())
             frames.append(frame.withColumn(contract.replace_by, F.lit("")) if contract.append else frame)
+        other_days = [] if staged is None else [f"NOT ({staged.days.where()})"]
+        for lake, condition in self._lakes(each.table):
+            if (live := self._live(lake, contract, window, reader)) is not None:
+                for where in other_days + condition:
+                    live = live.where(where)
+                frames.append(live)
         if not frames:
             if not each.optional and each.table != reader:
                 raise ContractError(f"{reader} needs {each.table}, which was never built: run it first.")
             schema = ", ".join(f"{c.name} {c.type}" for c in contract.schema)
             return self.spark.createDataFrame([], schema)
         names = [c.name for c in contract.schema]
-        frames = [frame.select(*names) for frame in frames]
-        return frames[0] if len(frames) == 1 else frames[0].unionByName(frames[1])
+        return reduce(DataFrame.unionByName, [frame.select(*names) for frame in frames])
+
+    def _lakes(self, table: str) -> list[tuple[Lake, list[str]]]:
+        """This lake, and the one behind it for the days of a table that this one did not build."""
+        if self.lake.behind is None:
+            return [(self.lake, [])]
+        own = ", ".join(f"DATE'{day}'" for day in self.lake.built(table))
+        return [(self.lake, []), (self.lake.behind, [f"ds NOT IN ({own})"] if own else [])]
+
+    def _live(self, lake: Lake, contract: Table, window: DayRange, reader: str) -> DataFrame | None:
+        opened = lake.open(contract.name)
+        if opened is None:
+            return None
+        if differences := lake.differences(contract, opened):
+            raise ContractError(f"{reader} cannot read {contract.name}: {'; '.join(differences)}.")
+        live = self.spark.read.format("delta").load(str(lake.path(contract.name))).where(window.where())
+        return live.where(F.col(contract.replace_by).isin(released(lake, window))) if contract.append else live
 
     def table(self, name: str) -> Table:
         return ops.BY_NAME[name] if name in ops.BY_NAME else self.catalog.table(name)
@@ -295,12 +309,12 @@ class Runner:
     def _rows_within(self, each: TableInput, window: DayRange) -> int:
         if each.table in self.staged:
             staged = self.staged[each.table].rows
-            counts = row_counts(self.lake, each.table) | staged
-        elif self.lake.open(each.table) is None:
+            counts = self.lake.counts(each.table) | staged
+        elif not self.lake.known(each.table):
             # never built: reading it raises the error that says so, unless it may be missing
             return 0 if each.optional else 1
         else:
-            counts = row_counts(self.lake, each.table)
+            counts = self.lake.counts(each.table)
         return sum(n for ds, n in counts.items() if window.first <= dt.date.fromisoformat(ds) <= window.last)
 
     def _count_landed(self, node: Node, rows: dict[str, int]) -> None:
@@ -378,7 +392,7 @@ class Runner:
 
     def sweep(self, attempt: str) -> None:
         """Delete what a dead attempt staged and did not publish."""
-        log = self.lake.rows(ops.RUN.name, ["table", "attempt", "status"]).to_pylist()
+        log = self.lake.rows(ops.RUN.name, ["table", "attempt", "status"], through=False).to_pylist()
         for node in self.catalog.nodes.values():
             if isinstance(node.contract, Table):
                 kept = [r["attempt"] for r in log if r["table"] == node.name and r["status"] == "published"]
@@ -388,7 +402,7 @@ class Runner:
 def released(lake: Lake, window: DayRange) -> list[str]:
     """Ids of the newest release of every day in the window."""
     newest: dict[dt.date, tuple[int, str]] = {}
-    for row in lake.rows(ops.RELEASE.name, ["ds", "release_id", "sequence", "kind"]).to_pylist():
+    for row in lake.rows(ops.RELEASE.name, ["ds", "release_id", "sequence", "kind"], through=False).to_pylist():
         if row["kind"] != "rollback":
             newest[row["ds"]] = max(newest.get(row["ds"], (0, "")), (row["sequence"], row["release_id"]))
     return [release for ds, (_, release) in sorted(newest.items()) if window.first <= ds <= window.last]

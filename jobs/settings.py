@@ -2,6 +2,7 @@
 
 ``NIGHTJAR_HOME``     state of this installation (lake, landing, artifacts, logs); default ``.nightjar``
 ``NIGHTJAR_LAKE``     root of the Delta tables; default ``<home>/lake``
+``NIGHTJAR_READ_THROUGH``  a lake that is read, never written, for what a private lake did not build; default none
 ``NIGHTJAR_LANDING``  root of the landing zone; default ``<home>/landing``
 ``NIGHTJAR_MARKET``   the market to work on; default ``demo``
 ``NIGHTJAR_SCHEDULE`` ``on``: Airflow's scheduled runs do their work; default ``off``, runs are started by hand
@@ -44,6 +45,9 @@ class Market:
         Categories whose bought items may return at once; ``("*",)`` is all of them.
     params
         Options of nodes: ``{node name: {option: value}}``.
+    region_timezones
+        IANA names by ``region`` of ``silver.users``, where they differ from ``timezone``: for the hour on a
+        person's own wall. Days are cut in ``timezone`` all the same.
     heal_weekday
         Weekday (0 is Monday) of the night that rebuilds tables with windows for the week's late rows.
     heal_late_share
@@ -57,6 +61,7 @@ class Market:
     groups: tuple[str, ...] = ()
     repeat_categories: tuple[str, ...] = ()
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    region_timezones: Mapping[str, str] = field(default_factory=dict)
     heal_weekday: int = 6
     heal_late_share: float = 0.005
 
@@ -68,10 +73,17 @@ class Market:
                 f"Market {self.name}: heal_weekday is a number from 0 (Monday) to 6, heal_late_share one from 0 to 1; "
                 f"they are {self.heal_weekday!r} and {self.heal_late_share!r}."
             )
+        if not isinstance(self.region_timezones, Mapping):
+            raise SettingsError(f"Market {self.name}: region_timezones maps regions to IANA time zones.")
+        self._check_zone(self.timezone, "")
+        for region, zone in self.region_timezones.items():
+            self._check_zone(zone, f" of region {region}")
+
+    def _check_zone(self, zone: str, whose: str) -> None:
         try:
-            ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise SettingsError(f"Market {self.name}: {self.timezone!r} is no IANA time zone.") from None
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, TypeError):
+            raise SettingsError(f"Market {self.name}: {zone!r}{whose} is no IANA time zone.") from None
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> Market:
@@ -100,6 +112,11 @@ class Settings:
     landing: Path
     market: Market
     spark: str | None = None
+    read_through: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.read_through == self.lake:
+            raise SettingsError(f"The lake {self.lake} cannot read through to itself: name another one.")
 
     @property
     def artifacts(self) -> Path:
@@ -115,7 +132,8 @@ class Settings:
 
     @property
     def locks(self) -> Path:
-        return self.home / "locks" / self.market.name
+        """Folder of the lock files; lakes of one installation do not wait for each other."""
+        return self.home / "locks" / digest(str(self.lake)) / self.market.name
 
 
 def home_dir() -> Path:
@@ -164,6 +182,11 @@ def save_market(market: Market, home: Path | None = None) -> Market:
     return market
 
 
+def _path_of(variable: str) -> Path | None:
+    value = os.environ.get(variable)
+    return Path(value).resolve() if value else None
+
+
 def load_settings(market: str | None = None) -> Settings:
     """Settings from the environment; ``market`` overrides ``NIGHTJAR_MARKET``."""
     home = home_dir()
@@ -173,4 +196,5 @@ def load_settings(market: str | None = None) -> Settings:
         landing=Path(os.environ.get("NIGHTJAR_LANDING", home / "landing")).resolve(),
         market=load_market(market or os.environ.get("NIGHTJAR_MARKET", "demo"), home),
         spark=os.environ.get("NIGHTJAR_SPARK"),
+        read_through=_path_of("NIGHTJAR_READ_THROUGH"),
     )

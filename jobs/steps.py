@@ -208,10 +208,11 @@ def _delivered_days(runner: Runner, days: DayRange) -> DayRange:
 
 
 def training_due(ds: str, market: str) -> bool:
-    """True where no champion exists or the newest is a week old."""
+    """True where no champion exists or the newest is a week old; a private lake uses what there is."""
     from models import registry
 
-    return registry.training_due(load_settings(market), dt.date.fromisoformat(ds))
+    settings = load_settings(market)
+    return settings.read_through is None and registry.training_due(settings, dt.date.fromisoformat(ds))
 
 
 def fit_rankers(ds: str, market: str, run_id: str) -> dict[str, Any]:
@@ -228,12 +229,16 @@ def promote(
     """Make the challenger champion, if it passed and the mode lets it; a refusal leaves the champion."""
     from models import registry
 
+    settings = load_settings(market)
+    if settings.read_through is not None:
+        # what a private lake was trained on is nobody else's data
+        mode = "dry_run"
     if not passed or mode == "dry_run":
         log.warning(
             "Version %s is not promoted (%s); the champion stays.", version, mode if passed else "gate refused it"
         )
         return {"champion": None, "refused": not passed}
-    return registry.promote(load_settings(market), version, reason)
+    return registry.promote(settings, version, reason)
 
 
 def pin_model(ds: str, market: str, run_id: str) -> dict[str, Any]:

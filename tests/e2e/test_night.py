@@ -8,7 +8,6 @@ from jobs import releases, steps
 from jobs.contract import DayRange, Table
 from jobs.landing import landed_rows
 from jobs.ops import RUN
-from jobs.reconcile import row_counts
 from tests.e2e.conftest import FIRST, LAST_HISTORY, NIGHT, land
 
 DAY = dt.date.fromisoformat(NIGHT)
@@ -71,7 +70,7 @@ def test_a_model_was_trained_gated_and_pinned(world):
 
 def test_nothing_that_landed_is_lost(world):
     for feed in ("events", "impressions", "orders", "users", "items"):
-        counts = row_counts(world.lake, f"bronze.{feed}")
+        counts = world.lake.counts(f"bronze.{feed}")
         days = DayRange(dt.date.fromisoformat(FIRST), DAY)
         assert {d: counts.get(str(d), 0) for d in days} == {
             d: landed_rows(world.settings.landing, "demo", feed, d) for d in days

@@ -11,31 +11,21 @@ import pytest
 from jobs import quarantine, steps
 from jobs.contract import DayRange
 from jobs.errors import LandingError
-from jobs.landing import day_folder, feed, write_manifest
-from jobs.reconcile import row_counts
+from jobs.landing import day_folder, feed
 from jobs.tables import silver
+from tests.engine.deliveries import event, land_events
 
 D1, D2 = dt.date(2024, 3, 13), dt.date(2024, 3, 14)
-
-
-def event(number, **more):
-    row = {"event_id": f"e{number}", "user_id": "u1", "item_id": "i1", "at": "2024-03-14T10:00:00Z", "action": "click"}
-    return row | more
-
-
-def land(settings, day, rows):
-    folder = day_folder(settings.landing, settings.market.name, "events", day)
-    folder.mkdir(parents=True)
-    (folder / "part.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    write_manifest(folder, "events", day, {"part.jsonl": len(rows)})
 
 
 @pytest.fixture
 def runner(settings, monkeypatch):
     monkeypatch.setenv("NIGHTJAR_SPARK", settings.spark)
-    land(settings, D1, [event(1, at="2024-03-13T09:00:00Z")])
+    land_events(settings, D1, [event(1, at="2024-03-13T09:00:00Z")])
     late = event(3, at="2024-03-13T23:59:00Z")
-    land(settings, D2, [event(2), late, event(4, action="clikc"), event(5, dwell_ms="-1"), event(6, action="clikc")])
+    land_events(
+        settings, D2, [event(2), late, event(4, action="clikc"), event(5, dwell_ms="-1"), event(6, action="clikc")]
+    )
     with steps.opened("demo", "first") as made:
         nodes = [made.catalog.node(name) for name in ("bronze.events", "silver.events")]
         steps.run_nodes(made, nodes, DayRange(D1, D2))
@@ -48,7 +38,7 @@ def rules(runner):
 
 def test_repaired_rows_are_taken_in_once_and_their_originals_stay_as_evidence(runner, tmp_path):
     assert rules(runner) == {"unknown_value:action": 2, "out_of_range:dwell_ms": 1}
-    assert row_counts(runner.lake, "silver.events") == {str(D1): 2, str(D2): 1}
+    assert runner.lake.counts("silver.events") == {str(D1): 2, str(D2): 1}
     repaired = tmp_path / "repaired.jsonl"
     # one corrected, one that belongs to the day before, and one that was good all along
     rows = [event(4), event(6, at="2024-03-13T11:00:00Z"), event(2)]
@@ -57,12 +47,12 @@ def test_repaired_rows_are_taken_in_once_and_their_originals_stay_as_evidence(ru
     made = quarantine.replay(runner, "silver.events", DayRange.day(D2), repaired)
     assert made["delivered"] == 3
     assert made["rows"]["bronze.events"] == 8
-    assert row_counts(runner.lake, "silver.events") == {str(D1): 3, str(D2): 2}  # the good one is a duplicate
+    assert runner.lake.counts("silver.events") == {str(D1): 3, str(D2): 2}  # the good one is a duplicate
     assert rules(runner) == {"unknown_value:action": 2, "out_of_range:dwell_ms": 1}
 
     again = quarantine.replay(runner, "silver.events", DayRange.day(D2), repaired)
     assert again["delivered"] == 0
-    assert row_counts(runner.lake, "silver.events") == {str(D1): 3, str(D2): 2}
+    assert runner.lake.counts("silver.events") == {str(D1): 3, str(D2): 2}
 
 
 def test_a_repaired_rule_accepts_what_it_had_refused(runner, monkeypatch):
@@ -73,7 +63,7 @@ def test_a_repaired_rule_accepts_what_it_had_refused(runner, monkeypatch):
     made = quarantine.replay(runner, "silver.events", DayRange.day(D2))
     assert {c["rule"]: c["rows"] for c in made["before"]} == {"unknown_value:action": 2, "out_of_range:dwell_ms": 1}
     assert {c["rule"]: c["rows"] for c in made["after"]} == {"out_of_range:dwell_ms": 1}
-    assert row_counts(runner.lake, "silver.events") == {str(D1): 2, str(D2): 3}
+    assert runner.lake.counts("silver.events") == {str(D1): 2, str(D2): 3}
 
 
 @pytest.mark.parametrize(

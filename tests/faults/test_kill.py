@@ -130,11 +130,10 @@ def test_overlapping_runs_end_in_a_whole_day(landed):
         assert child.returncode == 0, errors.decode()[-2000:]
     with steps.opened("demo", "reader") as runner:
         from jobs.landing import landed_rows
-        from jobs.reconcile import row_counts
 
         for feed in ("users", "events", "impressions"):
             day = DayRange.day(DAY).first
-            assert row_counts(runner.lake, f"bronze.{feed}") == {DAY: landed_rows(landed.landing, "demo", feed, day)}
+            assert runner.lake.counts(f"bronze.{feed}") == {DAY: landed_rows(landed.landing, "demo", feed, day)}
             path = str(runner.lake.path(f"bronze.{feed}"))
             rows = runner.spark.read.format("delta").load(path).count()
-            assert rows == row_counts(runner.lake, f"bronze.{feed}")[DAY]
+            assert rows == runner.lake.counts(f"bronze.{feed}")[DAY]

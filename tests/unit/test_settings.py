@@ -16,6 +16,7 @@ def test_a_market_is_read_as_it_was_written(home):
         ("gender",),
         ("food",),
         {"candidates.fused": {"budget": 50}},
+        {"west": "Asia/Urumqi"},
     )
     assert save_market(market) == market == load_market("shop")
     assert load_market("shop").hash == market.hash
@@ -31,6 +32,13 @@ def test_a_market_s_name_is_a_plain_word(name):
 def test_an_unknown_time_zone_is_named(zone):
     with pytest.raises(SettingsError, match=f"Market demo: '{zone}' is no IANA time zone"):
         Market("demo", zone)
+
+
+def test_an_unknown_time_zone_of_a_region_is_named_with_it():
+    with pytest.raises(SettingsError, match="Market demo: 'Mars/Olympus' of region west is no IANA time zone"):
+        Market("demo", region_timezones={"east": "Asia/Shanghai", "west": "Mars/Olympus"})
+    with pytest.raises(SettingsError, match="Market demo: region_timezones maps regions to IANA time zones"):
+        Market("demo", region_timezones=("Asia/Shanghai",))
 
 
 def test_a_missing_market_says_how_to_make_one(home):
@@ -70,7 +78,7 @@ def test_places_are_below_home_by_default(home):
     found = load_settings("demo")
     assert (found.lake, found.landing) == (home / "lake", home / "landing")
     assert found.table_path("silver.events") == home / "lake" / "demo" / "silver" / "events"
-    assert found.locks == home / "locks" / "demo"
+    assert found.locks.parent.parent == home / "locks" and found.locks.name == "demo"
     assert found.artifacts == home / "artifacts" / "demo"
 
 
