@@ -22,7 +22,7 @@ class Params:
 
     factors: int = 32
     regularization: float = 0.05
-    alpha: float = 10.0
+    alpha: float = 1.0
     iterations: int = 12
     seed: int = 7
     min_items: int = 20

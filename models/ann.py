@@ -14,12 +14,18 @@ import numpy as np
 from jobs.errors import ContractError
 
 EXACT_LIMIT = 20_000
+METRICS = ("cosine", "inner_product")
 
 
 @dataclass(frozen=True)
 class IndexParams:
-    """``exact_limit``: up to so many vectors the index is exact; above, IVF with ``nprobe`` lists searched."""
+    """``exact_limit``: up to so many vectors the index is exact; above, IVF with ``nprobe`` lists searched.
 
+    ``metric``: ``cosine`` compares directions, as of texts; ``inner_product`` keeps lengths, which in a
+    factor model say how much an item is liked by all: without them the nearest items are the rarest.
+    """
+
+    metric: str = "cosine"
     exact_limit: int = EXACT_LIMIT
     nprobe: int = 32
     min_recall: float = 0.95
@@ -27,14 +33,14 @@ class IndexParams:
 
 
 def build_index(ids: np.ndarray, vectors: np.ndarray, out: Path, params: IndexParams) -> dict[str, Any]:
-    """Build an inner-product index over unit vectors and save it with its description.
+    """Build an index and save it with its description.
 
     Parameters
     ----------
     ids
         int64, shape ``(n,)``.
     vectors
-        float32, shape ``(n, d)``; normalised here.
+        float32, shape ``(n, d)``; normalised here for ``cosine``.
 
     Returns
     -------
@@ -44,16 +50,19 @@ def build_index(ids: np.ndarray, vectors: np.ndarray, out: Path, params: IndexPa
     Raises
     ------
     ContractError
-        Recall against exact search is below ``params.min_recall``.
+        The metric is not known, or recall against exact search is below ``params.min_recall``.
     """
     import faiss
 
+    if params.metric not in METRICS:
+        raise ContractError(f"An index knows no metric {params.metric!r}; it has {METRICS}.")
+
     faiss.omp_set_num_threads(1)
-    unit = normalised(vectors)
+    points = measured(vectors, params.metric)
     started = time.monotonic()
-    kind, index = _make(faiss, unit, params)
+    kind, index = _make(faiss, points, params)
     seconds = round(time.monotonic() - started, 3)
-    recall = measure_recall(index, unit) if len(unit) else None
+    recall = measure_recall(index, points) if len(points) else None
     if recall is not None and recall < params.min_recall:
         raise ContractError(
             f"The {kind} index finds {recall:.3f} of the 100 nearest, below {params.min_recall}: "
@@ -63,9 +72,9 @@ def build_index(ids: np.ndarray, vectors: np.ndarray, out: Path, params: IndexPa
     np.save(out / "ids.npy", ids.astype(np.int64), allow_pickle=False)
     facts = {
         "kind": kind,
-        "count": len(unit),
-        "dimension": int(unit.shape[1]),
-        "metric": "inner product of unit vectors",
+        "count": len(points),
+        "dimension": int(points.shape[1]),
+        "metric": params.metric,
         "nprobe": params.nprobe if kind == "ivf" else None,
         "recall_at_100": recall,
         "index_sha256": _sha(out / "index.faiss"),
@@ -75,33 +84,38 @@ def build_index(ids: np.ndarray, vectors: np.ndarray, out: Path, params: IndexPa
     return {**facts, "build_seconds": seconds}
 
 
-def _make(faiss: Any, unit: np.ndarray, params: IndexParams) -> tuple[str, Any]:
-    dimension = max(1, unit.shape[1])
+def _make(faiss: Any, points: np.ndarray, params: IndexParams) -> tuple[str, Any]:
+    dimension = max(1, points.shape[1])
     flat = faiss.IndexFlatIP(dimension)
-    if len(unit) <= params.exact_limit:
-        if len(unit):
-            flat.add(unit)
+    if len(points) <= params.exact_limit:
+        if len(points):
+            flat.add(points)
         return "flat", flat
-    index = faiss.IndexIVFFlat(flat, dimension, int(4 * np.sqrt(len(unit))), faiss.METRIC_INNER_PRODUCT)
+    index = faiss.IndexIVFFlat(flat, dimension, int(4 * np.sqrt(len(points))), faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = params.seed
-    index.train(unit)
-    index.add(unit)
+    index.train(points)
+    index.add(points)
     index.nprobe = params.nprobe
     index.own_fields = True
     flat.this.disown()
     return "ivf", index
 
 
-def measure_recall(index: Any, unit: np.ndarray, k: int = 100, queries: int = 200) -> float:
+def measure_recall(index: Any, points: np.ndarray, k: int = 100, queries: int = 200) -> float:
     """Share of the exact ``k`` nearest of up to ``queries`` evenly spaced vectors that the index finds."""
-    k = min(k, len(unit))
-    sample = unit[np.linspace(0, len(unit) - 1, min(queries, len(unit))).astype(int)]
+    k = min(k, len(points))
+    sample = points[np.linspace(0, len(points) - 1, min(queries, len(points))).astype(int)]
     _, found = index.search(sample, k)
-    scores = sample @ unit.T
+    scores = sample @ points.T
     worst = -np.sort(-scores, axis=1)[:, k - 1]
     # by score, not by id: equal vectors may come in any order
     reached = np.take_along_axis(scores, np.maximum(found, 0), axis=1) >= worst[:, None] - 1e-5
     return round(float(np.mean(reached & (found >= 0))), 4)
+
+
+def measured(vectors: np.ndarray, metric: str) -> np.ndarray:
+    """Vectors whose inner products are the metric."""
+    return normalised(vectors) if metric == "cosine" else np.ascontiguousarray(vectors, dtype=np.float32)
 
 
 def normalised(vectors: np.ndarray) -> np.ndarray:
@@ -120,6 +134,7 @@ class Index:
 
     ids: np.ndarray
     index: Any
+    metric: str = "cosine"
 
     @classmethod
     def load(cls, path: Path) -> Index:
@@ -141,7 +156,7 @@ class Index:
         ids = np.load(path / "ids.npy", allow_pickle=False)
         if not index.ntotal == len(ids) == facts["count"]:
             raise ContractError(f"{path}: the index holds {index.ntotal} vectors, its id map {len(ids)}.")
-        return cls(ids, index)
+        return cls(ids, index, facts["metric"])
 
     def search(self, queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and scores of the ``k`` nearest, shape ``(n, k)``; where there are fewer the score is -inf."""
@@ -150,5 +165,5 @@ class Index:
         k = min(k, len(self.ids))
         if k == 0:
             return np.empty((len(queries), 0), np.int64), np.empty((len(queries), 0), np.float32)
-        scores, at = self.index.search(normalised(queries), k)
+        scores, at = self.index.search(measured(queries, self.metric), k)
         return self.ids[np.maximum(at, 0)], np.where(at >= 0, scores, -np.inf)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,15 @@ CONTRACT = Artifact(
     description="FAISS index over the ALS item factors with id map and recall measured against exact search.",
     inputs=[ArtifactInput("models.als", alias="als_path")],
 )
-Params = IndexParams
 
 
-def build(als_path: Path, *, days: DayRange, params: IndexParams, out: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Params(IndexParams):
+    """ALS predicts by inner product."""
+
+    metric: str = "inner_product"
+
+
+def build(als_path: Path, *, days: DayRange, params: Params, out: Path) -> dict[str, Any]:
     ids, factors, _ = als.load(als_path)
     return build_index(ids, factors, out, params)

@@ -7,32 +7,33 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from features.windows import decay, spread
 from jobs.contract import DayRange, TableInput
 from jobs.settings import Market
 from models.channels.channel import Channel
 
+HORIZON = 90
+
 
 @dataclass(frozen=True)
 class Params:
-    """``step_decay``: how much less each older item counts."""
+    """``half_life_days``: after so many days an action counts half."""
 
-    step_decay: float = 0.97
+    half_life_days: float = 30.0
 
 
 CHANNEL = Channel(
     "own_history",
-    "The user's own items of 90 days, strongest and newest first.",
-    [TableInput("features.user_sequence")],
+    "The user's own items of 90 days, by strength that halves every 30 days: often and lately first.",
+    [TableInput("silver.user_item_daily", days=HORIZON)],
     weight=1.0,
 )
 
 
-def recall(user_sequence: DataFrame, *, days: DayRange, params: Params, market: Market) -> DataFrame:
-    steps = user_sequence.select("ds", "user_id", F.posexplode(F.arrays_zip("items", "strengths")).alias("step", "own"))
-    return steps.select(
-        "ds",
-        "user_id",
-        F.col("own.items").alias("item_id"),
-        (F.log1p("own.strengths") * F.pow(F.lit(params.step_decay), "step")).alias("score"),
-        F.col("own.items").alias("seed_item_id"),
+def recall(user_item_daily: DataFrame, *, days: DayRange, params: Params, market: Market) -> DataFrame:
+    return (
+        spread(user_item_daily.where("strength > 0"), days, HORIZON)
+        .groupBy("ds", "user_id", "item_id")
+        .agg(F.sum(F.col("strength") * decay(params.half_life_days)).alias("score"))
+        .withColumn("seed_item_id", F.col("item_id"))
     )

@@ -34,6 +34,20 @@ def test_up_to_the_limit_the_index_is_exact(tmp_path):
     assert scores[:, 0] == pytest.approx(1.0, abs=1e-5)
 
 
+def test_inner_products_keep_the_lengths_that_cosines_drop(tmp_path):
+    # the query (1, 1): 10 is nearer in direction, 11 longer: products 2.0 and 3.0, cosines 1.0 and 0.949
+    vectors, ids, query = np.array([[1, 1], [2, 1]], np.float32), np.array([10, 11]), np.array([[1, 1]], np.float32)
+    for metric, nearest, best in (("cosine", [10, 11], 1.0), ("inner_product", [11, 10], 3.0)):
+        folder = tmp_path / metric
+        folder.mkdir()
+        build_index(ids, vectors, folder, IndexParams(metric=metric))
+        found, scores = Index.load(folder).search(query, 2)
+        assert found[0].tolist() == nearest
+        assert scores[0, 0] == pytest.approx(best)
+    with pytest.raises(ContractError, match="no metric 'l2'"):
+        build_index(ids, vectors, tmp_path, IndexParams(metric="l2"))
+
+
 def test_above_the_limit_lists_are_searched_and_the_recall_is_the_true_one(tmp_path):
     vectors, ids = clustered(), np.arange(2000)
     facts = build_index(ids, vectors, tmp_path, IndexParams(exact_limit=500, nprobe=4, min_recall=0.0))

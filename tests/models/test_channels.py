@@ -15,7 +15,7 @@ import pytest
 from jobs.catalog import discover
 from jobs.contract import ArtifactInput, DayRange
 from jobs.settings import Market
-from models import als, recall
+from models import als, item_index, recall
 from models.ann import IndexParams, build_index
 from models.channels.channel import discover_channels
 from models.item_neighbours import Params as NeighbourParams
@@ -110,7 +110,7 @@ def planted_artifacts(root) -> dict:
     (folders["models.als"] / "params.json").write_text(
         '{"factors": 2, "regularization": 0.05, "alpha": 10.0, "iterations": 12, "seed": 7, "min_items": 20}'
     )
-    build_index(ids, factors, folders["models.item_index"], IndexParams())
+    build_index(ids, factors, folders["models.item_index"], item_index.Params())
     content = np.array([[i < 20, i > 20] for i in ids], np.float32)
     build_index(ids, content, folders["models.content_index"], IndexParams())
     return folders
@@ -242,5 +242,5 @@ def test_ranks_run_from_1_by_score(built):
 
 
 def test_the_limit_keeps_the_first_and_a_channel_can_be_off(world, built):
-    found = build(world, limit=3, off=("popular",), options={"own_history": {"step_decay": 0.97}})
+    found = build(world, limit=3, off=("popular",), options={"own_history": {"half_life_days": 30.0}})
     assert found == [r for r in built if r["rank"] <= 3 and r["channel"] != "popular"]
