@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from features.windows import spread
 from jobs.contract import Column, DayRange, Table, TableInput, in_set
-from models.ranking_features import FEATURES, PAIR_HORIZON, assemble
+from models.ranking_features import FEATURES, PAIR_HORIZON, Known, assemble
 from models.ranking_features import inputs as feature_inputs
 
 LABEL_DAYS = 1
@@ -124,25 +124,21 @@ def _own(positives: DataFrame, owned: DataFrame, item_stats: DataFrame, params: 
 def build(
     impressions: DataFrame,
     outcomes: DataFrame,
-    user_activity: DataFrame,
-    user_profile: DataFrame,
-    user_interests: DataFrame,
-    item_stats: DataFrame,
-    items: DataFrame,
-    user_item_daily: DataFrame,
     *,
     days: DayRange,
     params: Params,
+    **known: DataFrame,
 ) -> DataFrame:
+    before = Known(known)
     shown = DayRange(days.first - dt.timedelta(days=LABEL_DAYS), days.last - dt.timedelta(days=LABEL_DAYS))
-    known = DayRange(shown.first - dt.timedelta(days=1), shown.last - dt.timedelta(days=1))
+    evenings = DayRange(shown.first - dt.timedelta(days=1), shown.last - dt.timedelta(days=1))
     on_day = outcomes.where(shown.where()).withColumnRenamed("ds", "shown_ds")
     owned = (
-        spread(user_item_daily.where("strength > 0"), known, PAIR_HORIZON)
+        spread(before["silver.user_item_daily"].where("strength > 0"), evenings, PAIR_HORIZON)
         .select(F.date_add("ds", 1).alias("shown_ds"), "user_id", "item_id")
         .distinct()
     )
-    pairs = shown_pairs(impressions, on_day.where("targets > 0"), item_stats, owned, params)
+    pairs = shown_pairs(impressions, on_day.where("targets > 0"), before["features.item_stats"], owned, params)
     clicked = on_day.where("targets > 0").select("shown_ds", "user_id", "item_id", F.lit(1).alias("label"))
     bought = (
         outcomes.where("purchases > 0")
@@ -161,5 +157,5 @@ def build(
         .fillna(0, ["label", "converted"])
         .withColumn("ds", F.date_sub("shown_ds", 1))
     )
-    rows = assemble(labelled, known, user_activity, user_profile, user_interests, item_stats, items, user_item_daily)
+    rows = assemble(labelled, evenings, before)
     return rows.withColumn("ds", F.date_add("shown_ds", LABEL_DAYS))

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, ModelInput, Table, TableInput, between
-from models.ranking_features import FEATURES, assemble
+from models.ranking_features import FEATURES, Known, assemble
 from models.ranking_features import inputs as feature_inputs
 
 
@@ -57,15 +57,10 @@ SCORED = "pctr double, pcvr double, relevance double"
 def build(
     fused: DataFrame,
     ranker: Path | None,
-    user_activity: DataFrame,
-    user_profile: DataFrame,
-    user_interests: DataFrame,
-    item_stats: DataFrame,
-    items: DataFrame,
-    user_item_daily: DataFrame,
     *,
     days: DayRange,
     params: Params,
+    **known: DataFrame,
 ) -> DataFrame:
     kept = ["ds", "user_id", "item_id", "channel", "channels", "seed_item_id", "fused_score"]
     candidates = fused.withColumnRenamed("score", "fused_score").select(*kept)
@@ -74,13 +69,7 @@ def build(
         scored = candidates.withColumns(nothing).withColumn("score", F.col("fused_score"))
         scored = scored.withColumn("model_version", F.lit(NO_MODEL))
     else:
-        scored = _with_scores(
-            candidates,
-            ranker,
-            days,
-            params,
-            (user_activity, user_profile, user_interests, item_stats, items, user_item_daily),
-        )
+        scored = _with_scores(candidates, ranker, days, params, Known(known))
     # calibration has plateaus: within one LambdaMART decides, then the fused order, then the key
     best = Window.partitionBy("ds", "user_id").orderBy(
         F.round("score", 9).desc(),
@@ -91,12 +80,10 @@ def build(
     return scored.withColumn("rank", F.row_number().over(best))
 
 
-def _with_scores(
-    candidates: DataFrame, ranker: Path, days: DayRange, params: Params, known: tuple[DataFrame, ...]
-) -> DataFrame:
+def _with_scores(candidates: DataFrame, ranker: Path, days: DayRange, params: Params, known: Known) -> DataFrame:
     # every candidate is scored as if it stood first: position explains clicks, it is no merit of the item
     pairs = candidates.withColumn("position", F.lit(1))
-    rows = assemble(pairs, days, *known)
+    rows = assemble(pairs, days, known)
     version = (ranker / "VERSION").read_text()
     passed = [c for c in rows.columns if c not in FEATURES]
     schema = ", ".join(f"{f.name} {f.dataType.simpleString()}" for f in rows.select(*passed).schema.fields)

@@ -1,87 +1,155 @@
 """The inputs of every ranker: one definition for training and scoring, so they cannot drift apart.
 
-``assemble`` joins what was known of a user, an item and the pair at the end of a day (``ds``). Sensitive
-attributes are not among the features; a test holds this list against the contracts.
+``assemble`` joins what was known of a user, an item, its creator and the pair at the end of a day (``ds``). To let
+rankers read more of a feature table, or another one, is one line of ``PARTS``. Sensitive attributes are not among
+the features; a test holds this list against the contracts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from features.user_interests import KINDS, price_band
 from features.windows import decay, spread
 from jobs.contract import DayRange, TableInput
+from jobs.errors import ContractError
 
 PAIR_HORIZON = 90
-USER = (
-    "clicks_1d",
-    "clicks_7d",
-    "clicks_28d",
-    "targets_7d",
-    "targets_28d",
-    "purchases_28d",
-    "negatives_28d",
-    "active_days_7d",
-    "active_days_28d",
-    "days_since_active",
-    "ctr_28d",
-    "activity",
+
+
+@dataclass(frozen=True)
+class Part:
+    """Columns of a feature table that rankers read.
+
+    Parameters
+    ----------
+    table, columns
+        A feature is named ``prefix`` + column.
+    key
+        ``user_id``, ``item_id`` or ``creator_id``: whose features they are.
+    kind
+        For a table of several kinds of keys (``kind``, ``id``): the kind whose rows are read.
+    """
+
+    table: str
+    prefix: str
+    key: str
+    columns: tuple[str, ...]
+    kind: str | None = None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        return tuple(self.prefix + column for column in self.columns)
+
+    def frame(self, known: Known, *more: str | SparkColumn) -> DataFrame:
+        """``ds``, the key, the features, and ``more``."""
+        rows, key = known[self.table], F.col(self.key)
+        if self.kind is not None:
+            rows, key = rows.where(F.col("kind") == self.kind), F.col("id").alias(self.key)
+        renamed = [F.col(c).alias(self.prefix + c) for c in self.columns]
+        return rows.select("ds", key, *renamed, *more)
+
+
+REFUSALS = ("negative_rate_28d", "fast_skip_rate_28d")
+PARTS = (
+    Part(
+        "features.user_activity",
+        "user_",
+        "user_id",
+        (
+            "clicks_1d",
+            "clicks_7d",
+            "clicks_28d",
+            "targets_7d",
+            "targets_28d",
+            "purchases_28d",
+            "negatives_28d",
+            "active_days_7d",
+            "active_days_28d",
+            "days_since_active",
+            "ctr_28d",
+            "activity",
+        ),
+    ),
+    Part("features.user_profile", "profile_", "user_id", ("tenure_days", "city_tier")),
+    Part("features.negative_feedback", "user_", "user_id", REFUSALS, kind="user"),
+    Part(
+        "features.item_stats",
+        "item_",
+        "item_id",
+        (
+            "impressions_7d",
+            "targets_1d",
+            "targets_7d",
+            "targets_28d",
+            "target_users_7d",
+            "target_users_28d",
+            "purchases_28d",
+            "ctr_28d",
+            "completion_28d",
+            "rating_28d",
+            "ratings_28d",
+            "quality",
+            "price_minor",
+            "price_drop",
+            "discount_28d",
+            "age_days",
+            "popularity",
+        ),
+    ),
+    Part("features.negative_feedback", "item_", "item_id", REFUSALS, kind="item"),
+    Part(
+        "features.creator_stats",
+        "creator_",
+        "creator_id",
+        ("stage_level", "quality", "growth_7d", "retention", "items", "targets_28d"),
+    ),
+    Part("features.negative_feedback", "creator_", "creator_id", REFUSALS, kind="creator"),
 )
-ITEM = (
-    "impressions_7d",
-    "targets_1d",
-    "targets_7d",
-    "targets_28d",
-    "target_users_7d",
-    "target_users_28d",
-    "purchases_28d",
-    "ctr_28d",
-    "completion_28d",
-    "negative_rate_28d",
-    "rating_28d",
-    "ratings_28d",
-    "price_minor",
-    "price_drop",
-    "age_days",
-    "popularity",
-)
-PROFILE = ("tenure_days", "city_tier")
 PAIR = ("pair_strength", "pair_targets", "pair_purchases", "pair_impressions", "pair_age_days")
 INTEREST = tuple(f"share_{kind}" for kind in KINDS)
 CONTEXT = ("position",)
-FEATURES = (
-    *[f"user_{c}" for c in USER],
-    *[f"item_{c}" for c in ITEM],
-    *[f"profile_{c}" for c in PROFILE],
-    *PAIR,
-    *INTEREST,
-    *CONTEXT,
-)
+FEATURES = (*[name for part in PARTS for name in part.features], *PAIR, *INTEREST, *CONTEXT)
 
 
 def inputs(lag: int = 0, days: int = 1) -> list[TableInput]:
     """The tables that ``assemble`` reads, for days that end ``lag`` before the built day."""
+    tables = dict.fromkeys([*[part.table for part in PARTS], "features.user_interests"])
     return [
-        TableInput("features.user_activity", lag=lag, days=days),
-        TableInput("features.user_profile", lag=lag, days=days),
-        TableInput("features.user_interests", lag=lag, days=days),
-        TableInput("features.item_stats", lag=lag, days=days),
-        TableInput("silver.items", lag=lag, days=days),
+        *[TableInput(table, lag=lag, days=days) for table in tables],
         TableInput("silver.user_item_daily", lag=lag, days=PAIR_HORIZON + days - 1),
     ]
 
 
-def assemble(
-    pairs: DataFrame,
-    days: DayRange,
-    user_activity: DataFrame,
-    user_profile: DataFrame,
-    user_interests: DataFrame,
-    item_stats: DataFrame,
-    items: DataFrame,
-    user_item_daily: DataFrame,
-) -> DataFrame:
+@dataclass(frozen=True)
+class Known:
+    """What was known at the end of a day: the frames of ``inputs``, by the arguments of ``build``.
+
+    Raises
+    ------
+    ContractError
+        A frame is missing, or there is one that is no input.
+    """
+
+    frames: Mapping[str, DataFrame]
+
+    def __post_init__(self) -> None:
+        expected = {each.argument for each in inputs()}
+        if missing := expected - set(self.frames):
+            raise ContractError(f"Ranking features lack the tables {sorted(missing)}.")
+        if unknown := set(self.frames) - expected:
+            raise ContractError(f"Ranking features are not made from {sorted(unknown)}; they read {sorted(expected)}.")
+
+    def __getitem__(self, table: str) -> DataFrame:
+        return self.frames[TableInput(table).argument]
+
+
+def assemble(pairs: DataFrame, days: DayRange, known: Known) -> DataFrame:
     """Add the features to pairs.
 
     Parameters
@@ -96,8 +164,60 @@ def assemble(
     DataFrame
         ``pairs`` with every column of ``FEATURES`` as FLOAT; unknown is null.
     """
-    history = (
-        spread(user_item_daily, days, PAIR_HORIZON)
+    joined = pairs
+    for part in _of("user_id"):
+        joined = joined.join(part.frame(known), ["ds", "user_id"], "left")
+    joined = (
+        joined.join(_shares(known), ["ds", "user_id"], "left")
+        .join(_items(known), ["ds", "item_id"], "left")
+        .join(_history(pairs, days, known), ["ds", "user_id", "item_id"], "left")
+    )
+    share = {
+        f"share_{kind}": F.coalesce(
+            F.try_element_at("_shares", F.concat_ws(":", F.lit(kind), F.col(f"_{kind}"))), F.lit(0.0)
+        )
+        for kind in KINDS
+    }
+    kept = [c for c in pairs.columns if c not in FEATURES]
+    return joined.withColumns(share).select(*kept, *[F.col(c).cast("float").alias(c) for c in FEATURES])
+
+
+def _of(key: str) -> list[Part]:
+    return [part for part in PARTS if part.key == key]
+
+
+def _items(known: Known) -> DataFrame:
+    """Features of items and their creators, and what an item is by each kind of interest.
+
+    Joined to each other first: there are many more pairs than items.
+    """
+    named = [
+        F.col("category").alias("_category"),
+        F.col("brand").alias("_brand"),
+        F.col("creator_id").cast("string").alias("_creator"),
+        price_band(F.col("price_minor")).alias("_price_band"),
+    ]
+    stats, *more = _of("item_id")
+    found = stats.frame(known, "creator_id", *named)
+    for part in (*more, *_of("creator_id")):
+        found = found.join(part.frame(known), ["ds", part.key], "left")
+    return found.drop("creator_id")
+
+
+def _shares(known: Known) -> DataFrame:
+    """Each user's interests as one map, of ``kind:value`` to share."""
+    entry = F.struct(F.concat_ws(":", "kind", "value"), "share")
+    return (
+        known["features.user_interests"]
+        .groupBy("ds", "user_id")
+        .agg(F.map_from_entries(F.collect_list(entry)).alias("_shares"))
+    )
+
+
+def _history(pairs: DataFrame, days: DayRange, known: Known) -> DataFrame:
+    """What the user did with the item before."""
+    return (
+        spread(known["silver.user_item_daily"], days, PAIR_HORIZON)
         .join(pairs.select("ds", "user_id", "item_id").distinct(), ["ds", "user_id", "item_id"], "left_semi")
         .groupBy("ds", "user_id", "item_id")
         .agg(
@@ -108,31 +228,3 @@ def assemble(
             F.min(F.when(F.col("strength") > 0, F.col("age"))).alias("pair_age_days"),
         )
     )
-    shares = user_interests.groupBy("ds", "user_id").agg(
-        F.map_from_entries(F.collect_list(F.struct(F.concat_ws(":", "kind", "value"), "share"))).alias("_shares")
-    )
-    named = items.select(
-        "ds",
-        "item_id",
-        "category",
-        "brand",
-        F.col("creator_id").cast("string").alias("creator"),
-        price_band(F.col("price_minor")).alias("price_band"),
-    )
-    users = user_activity.select("ds", "user_id", *[F.col(c).alias(f"user_{c}") for c in USER])
-    profiles = user_profile.select("ds", "user_id", *[F.col(c).alias(f"profile_{c}") for c in PROFILE])
-    stats = item_stats.select("ds", "item_id", *[F.col(c).alias(f"item_{c}") for c in ITEM])
-    joined = (
-        pairs.join(users, ["ds", "user_id"], "left")
-        .join(profiles, ["ds", "user_id"], "left")
-        .join(shares, ["ds", "user_id"], "left")
-        .join(stats, ["ds", "item_id"], "left")
-        .join(named, ["ds", "item_id"], "left")
-        .join(history, ["ds", "user_id", "item_id"], "left")
-    )
-    share = {
-        f"share_{kind}": F.coalesce(F.try_element_at("_shares", F.concat_ws(":", F.lit(kind), F.col(kind))), F.lit(0.0))
-        for kind in KINDS
-    }
-    kept = [c for c in pairs.columns if c not in FEATURES]
-    return joined.withColumns(share).select(*kept, *[F.col(c).cast("float").alias(c) for c in FEATURES])

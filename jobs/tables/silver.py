@@ -4,6 +4,8 @@ Facts belong to the day of their own time. A row delivered on day A is owned by 
 day of its event where that is A or up to ``late_days`` before, else A itself, where it is refused.
 State rows replace what was known of their key from their day of arrival on; the table is a daily
 snapshot that reads its own yesterday.
+
+Coordinates end here: silver keeps the cell of a coarse grid instead, and nothing after bronze has them.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from features.grid import cell_of
 from jobs.contract import WARN, Check, Column, DayRange, Node, Table, TableInput, not_null, rows_between
 from jobs.keys import surrogate
 from jobs.landing import FEEDS, Feed, Field
@@ -35,6 +38,10 @@ LATE_DAYS = Params().late_days
 
 def silver_name(field: Field) -> str:
     return f"{field.name}_ms" if field.type == "timestamp" else field.name
+
+
+def has_coordinates(feed: Feed) -> bool:
+    return {"latitude", "longitude"} <= {f.name for f in feed.fields}
 
 
 def silver_column(field: Field) -> Column:
@@ -66,6 +73,8 @@ def contract(feed: Feed) -> Table:
         )
     if feed.mode == "facts":
         extra.append(Column("local_hour", "int", "Hour of day in the market's time zone.", unit="h"))
+    if has_coordinates(feed):
+        extra.append(Column("cell", "bigint", "Grid cell of about 500 m (features.grid).", subject=True))
     source = TableInput(f"bronze.{feed.name}", ahead=0 if state else LATE_DAYS, alias="bronze")
     own = [TableInput(f"silver.{feed.name}", lag=1, optional=True, alias="yesterday")] if state else []
     required = [silver_name(f) for f in feed.fields if f.required and f.name not in feed.key]
@@ -152,6 +161,8 @@ def typed_columns(feed: Feed) -> list[SparkColumn]:
     columns = [F.col(f"t_{f.name}").alias(silver_name(f)) for f in feed.fields if f.keep]
     if feed.name in ENTITIES:
         columns.append(F.coalesce(F.col(ENTITIES[feed.name]), F.lit("")).alias("original_id"))
+    if has_coordinates(feed):
+        columns.append(cell_of(F.col("t_latitude"), F.col("t_longitude")).alias("cell"))
     return columns
 
 

@@ -9,20 +9,36 @@ from jobs.contract import DayRange
 from jobs.runner import conform
 from jobs.settings import Market
 
-ITEMS = "ds date, item_id bigint, price_minor bigint, stock int, status string, created_at_ms bigint"
+ITEMS = (
+    "ds date, item_id bigint, price_minor bigint, stock int, status string, created_at_ms bigint, category string, "
+    "brand string, creator_id bigint"
+)
 DAILY = (
     "ds date, item_id bigint, impressions int, clicks int, targets int, target_users int, purchases int, "
-    "negatives int, play_sum double, plays int, rating_sum double, ratings int"
+    "negatives int, play_sum double, plays int, rating_sum double, ratings int, "
+    "amount_minor bigint, discount_minor bigint"
 )
 DS = "2024-03-28"
 
 
 def item(item_id, ds=DS, price=100, stock=None, status="active", created=None):
-    return (ds, item_id, price, stock, status, created)
+    return (ds, item_id, price, stock, status, created, "shoes", "acme", 7)
 
 
-def daily(item_id, ds=DS, shown=0, clicks=0, targets=0, users=0, bought=0, negatives=0, play=(0.0, 0), rating=(0.0, 0)):
-    return (ds, item_id, shown, clicks, targets, users, bought, negatives, *play, *rating)
+def daily(
+    item_id,
+    ds=DS,
+    shown=0,
+    clicks=0,
+    targets=0,
+    users=0,
+    bought=0,
+    negatives=0,
+    play=(0.0, 0),
+    rating=(0.0, 0),
+    money=(0, 0),
+):
+    return (ds, item_id, shown, clicks, targets, users, bought, negatives, *play, *rating, *money)
 
 
 def stats(spark, items, days=(), timezone="UTC"):
@@ -65,8 +81,10 @@ def found(spark):
             item(99, "2024-03-27"),
         ],
         [
-            daily(1, shown=60, clicks=3, targets=3, users=2, negatives=2, play=(1.5, 2), rating=(9.0, 2)),
-            daily(1, "2024-03-21", shown=40, clicks=3, bought=1, play=(0.0, 1), rating=(3.0, 1)),
+            daily(
+                1, shown=60, clicks=3, targets=3, users=2, negatives=2, play=(1.5, 2), rating=(9.0, 2), money=(500, 100)
+            ),
+            daily(1, "2024-03-21", shown=40, clicks=3, bought=1, play=(0.0, 1), rating=(3.0, 1), money=(300, 100)),
             daily(1, "2024-02-29", shown=9999, clicks=9999, negatives=9999, rating=(1.0, 1)),  # age 28: outside
             daily(3, clicks=300, targets=300, negatives=300),
             daily(98),
@@ -89,6 +107,45 @@ def test_rates_and_means_by_hand(found):
     assert found[1]["negative_rate_28d"] == 0.01
     # 12 / 3
     assert (found[1]["rating_28d"], found[1]["ratings_28d"]) == (4.0, 3)
+
+
+def test_what_it_is_and_what_its_sales_were_discounted(found):
+    assert (found[1]["category"], found[1]["brand"], found[1]["creator_id"]) == ("shoes", "acme", 7)
+    # 200 of 1000; nothing was sold of the other
+    assert (found[1]["discount_28d"], found[2]["discount_28d"]) == (0.2, None)
+
+
+def test_quality_is_a_mix_of_what_was_shrunk_to_the_market(spark):
+    found = stats(
+        spark,
+        [item(i) for i in (1, 2, 3)],
+        [
+            daily(1, shown=100, negatives=0, play=(16.0, 20), rating=(25.0, 5)),
+            daily(2, shown=100, negatives=2, play=(4.0, 20), rating=(5.0, 5)),
+        ],
+    )
+    good, bad, unseen = found[1], found[2], found[3]
+    # market: 20 of 40 plays = 0.5; (16 + 20 * 0.5) / (20 + 20)
+    assert (good["quality_completion"], bad["quality_completion"], unseen["quality_completion"]) == (0.65, 0.35, 0.5)
+    # market: 30 of 10 ratings = 3; (25 + 5 * 3) / (5 + 5)
+    assert (good["quality_rating"], bad["quality_rating"], unseen["quality_rating"]) == (4.0, 2.0, 3.0)
+    # market: 2 of 200 = 0.01; (0 + 1) / 200 = 0.005 against 0.01 is 1/3; (2 + 1) / 200 = 0.015 is 0.6
+    assert (good["quality_negative"], bad["quality_negative"], unseen["quality_negative"]) == (
+        round(1 / 3, 6),
+        0.6,
+        0.5,
+    )
+    # 0.4 * 0.65 + 0.4 * 4/5 + 0.2 * 2/3 and 0.4 * 0.5 + 0.4 * 3/5 + 0.2 * 0.5
+    assert good["quality"] == pytest.approx(0.26 + 0.32 + 0.4 / 3, abs=1e-6)
+    assert unseen["quality"] == 0.54 > bad["quality"]
+
+
+def test_a_part_of_quality_without_data_in_the_market_does_not_count(spark):
+    found = stats(spark, [item(1), item(2)], [daily(1, shown=10, rating=(5.0, 1)), daily(2, rating=(1.0, 1))])
+    assert (found[1]["quality_completion"], found[1]["quality_negative"]) == (None, None)
+    # mean 3; (5 + 5 * 3) / 6 / 5 and (1 + 15) / 6 / 5
+    assert (found[1]["quality"], found[2]["quality"]) == (round(2 / 3, 6), round(16 / 30, 6))
+    assert stats(spark, [item(1)])[1]["quality"] is None
 
 
 def test_an_untouched_item_has_the_prior_and_no_means(found):
@@ -142,3 +199,29 @@ def test_the_head_is_the_share_with_most_exposure(spark):
     found = stats(spark, [item(i) for i in (1, 2, 3, 4, 5)], [daily(4, shown=50), daily(2, shown=10)])
     # 20 % of five items is one
     assert [i for i, r in sorted(found.items()) if not r["is_long_tail"]] == [4]
+
+
+def test_a_range_is_its_days_one_by_one(spark):
+    days = DayRange(dt.date(2024, 3, 26), dt.date(2024, 3, 28))
+    items = [item(i, f"2024-03-{d}", price=100 + d * i) for i in (1, 2, 3) for d in range(20, 29)]
+    of_days = [
+        daily(i, f"2024-03-{d:02}", d, i, i, 1, 1, d % 2, (0.5, 1), (4.0, 1), (100, d))
+        for i in (1, 2)
+        for d in range(1, 29)
+    ]
+
+    def rows(days):
+        made = build(
+            literal(spark, ITEMS, items),
+            literal(spark, DAILY, of_days),
+            days=days,
+            params=Params(),
+            market=Market("test"),
+        )
+        return {(r["ds"], r["item_id"]): r for r in conform(CONTRACT, made).collect()}
+
+    parts = {}
+    for day in days:
+        parts |= rows(DayRange.day(day))
+    assert rows(days) == parts
+    assert len(parts) == 9

@@ -11,18 +11,11 @@ from jobs.catalog import discover
 from jobs.contract import DayRange
 from jobs.runner import conform
 from models.examples import CONTRACT, Params, build, shown_pairs
-from models.ranking_features import FEATURES
+from models.ranking_features import FEATURES, inputs
 
 DS, SHOWN, KNOWN, BEFORE = (dt.date(2024, 3, d) for d in (10, 9, 8, 1))
 CATALOG = discover()
-KNOWN_TABLES = {
-    "user_activity": "features.user_activity",
-    "user_profile": "features.user_profile",
-    "user_interests": "features.user_interests",
-    "item_stats": "features.item_stats",
-    "items": "silver.items",
-    "user_item_daily": "silver.user_item_daily",
-}
+KNOWN_TABLES = {each.argument: each.table for each in inputs()}
 USERS, ITEMS = (1, 2), (10, 11, 12)
 
 
@@ -30,7 +23,14 @@ def rows_of(name: str, ds: dt.date, number: int, seed: int = 0) -> list[tuple]:
     """A row for each key of a day; numbers are ``number`` plus a little of their own."""
     contract = CATALOG.table(name)
     rng = random.Random(f"{name} {ds} {seed}")
-    keys = [{"user_id": u, "item_id": i, "kind": "category", "value": f"c{i}"} for u in USERS for i in ITEMS]
+    refusing = name == "features.negative_feedback"
+    keys = [
+        {"user_id": u, "item_id": i, "creator_id": 100, "value": f"c{i}", "kind": kind, "id": ident}
+        for u in USERS
+        for i in ITEMS
+        for kind, ident in (("user", u), ("item", i), ("creator", 100))
+    ]
+    keys = [key | ({} if refusing else {"kind": "category"}) for key in keys]
     unique = {tuple(k[c] for c in contract.keys): k for k in keys}
     made = []
     for key in unique.values():

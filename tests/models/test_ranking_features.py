@@ -6,16 +6,12 @@ import pytest
 
 from jobs.catalog import discover
 from jobs.contract import DayRange, Table
+from jobs.errors import ContractError
 from models import ranking_features
-from models.ranking_features import CONTEXT, FEATURES, INTEREST, ITEM, PAIR, PROFILE, USER, assemble, inputs
+from models.ranking_features import CONTEXT, FEATURES, INTEREST, PAIR, PARTS, REFUSALS, Known, assemble, inputs
 
 DS = dt.date(2024, 3, 29)
 CATALOG = discover()
-SOURCES = {
-    "user_": ("features.user_activity", USER),
-    "item_": ("features.item_stats", ITEM),
-    "profile_": ("features.user_profile", PROFILE),
-}
 
 
 def sensitive_columns() -> set[str]:
@@ -26,12 +22,14 @@ def sensitive_columns() -> set[str]:
 # -- what may be a feature -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prefix", SOURCES)
-def test_every_feature_is_a_declared_column_that_is_not_sensitive(prefix):
-    table, names = SOURCES[prefix]
-    for name in names:
-        assert not CATALOG.table(table).column(name).sensitive
-        assert prefix + name in FEATURES
+@pytest.mark.parametrize("part", PARTS, ids=lambda p: f"{p.table} of {p.kind or p.key}")
+def test_every_feature_is_a_declared_column_that_is_not_sensitive(part):
+    contract = CATALOG.table(part.table)
+    for column in part.columns:
+        assert not contract.column(column).sensitive
+        assert contract.column(column).type in ("int", "bigint", "double", "float", "boolean")
+    # a row a key: else a pair would become several
+    assert list(contract.keys) == (["kind", "id"] if part.kind else [part.key])
 
 
 def test_no_feature_is_named_after_a_sensitive_column():
@@ -42,7 +40,7 @@ def test_no_feature_is_named_after_a_sensitive_column():
 
 
 def test_the_list_has_no_feature_of_another_origin_and_none_twice():
-    known = [prefix + name for prefix, (_, names) in SOURCES.items() for name in names] + [*PAIR, *INTEREST, *CONTEXT]
+    known = [part.prefix + name for part in PARTS for name in part.columns] + [*PAIR, *INTEREST, *CONTEXT]
     assert sorted(FEATURES) == sorted(known)
     assert len(set(FEATURES)) == len(FEATURES)
 
@@ -57,6 +55,17 @@ def test_training_and_scoring_read_the_same_tables():
     assert [i.table for i in inputs()] == [i.table for i in inputs(lag=2)]
     assert {i.lag for i in inputs(lag=2)} == {2}
     assert next(i.days for i in inputs() if i.table == "silver.user_item_daily") == ranking_features.PAIR_HORIZON
+    assert {part.table for part in PARTS} < {i.table for i in inputs()}
+    assert len({i.argument for i in inputs()}) == len(inputs())
+
+
+def test_what_is_known_is_all_inputs_and_no_other():
+    frames = dict.fromkeys(i.argument for i in inputs())
+    assert Known(frames).frames == frames
+    with pytest.raises(ContractError, match=r"lack the tables \['creator_stats'\]"):
+        Known({name: None for name in frames if name != "creator_stats"})
+    with pytest.raises(ContractError, match=r"not made from \['weather'\]; they read \['creator_stats', "):
+        Known({**frames, "weather": None})
 
 
 # -- their values --------------------------------------------------------------------------------
@@ -80,31 +89,37 @@ def found(spark):
         [(DS, 1, 10, 3, "kept"), (DS, 2, 11, 1, "kept")],
         "ds date, user_id bigint, item_id bigint, position int, source string",
     )
-    made = assemble(
-        pairs,
-        DayRange.day(DS),
-        table_of(spark, "features.user_activity", {"user_id": 1, "clicks_7d": 5, "ctr_28d": 0.25}),
-        table_of(spark, "features.user_profile", {"user_id": 1, "tenure_days": 40, "city_tier": 2}),
-        table_of(
-            spark,
-            "features.user_interests",
+    rows = {
+        "features.user_activity": [{"user_id": 1, "clicks_7d": 5, "ctr_28d": 0.25}],
+        "features.user_profile": [{"user_id": 1, "tenure_days": 40, "city_tier": 2}],
+        "features.user_interests": [
             {"user_id": 1, "kind": "category", "value": "shoes", "share": 0.75},
             {"user_id": 1, "kind": "brand", "value": "shoes", "share": 0.5},
             {"user_id": 1, "kind": "price_band", "value": "6", "share": 0.125},
-        ),
-        table_of(spark, "features.item_stats", {"item_id": 10, "price_minor": 100, "rating_28d": 4.5}),
-        table_of(spark, "silver.items", {"item_id": 10, "category": "shoes", "brand": "acme", "price_minor": 100}),
-        table_of(
-            spark,
-            "silver.user_item_daily",
+            {"user_id": 1, "kind": "creator", "value": "100", "share": 0.0625},
+        ],
+        "features.item_stats": [
+            {"item_id": 10, "price_minor": 100, "rating_28d": 4.5, "quality": 0.75}
+            | {"category": "shoes", "brand": "acme", "creator_id": 100},
+        ],
+        "features.creator_stats": [{"creator_id": 100, "stage_level": 2, "quality": 0.5, "retention": 0.25}],
+        # one number, three kinds
+        "features.negative_feedback": [
+            {"kind": kind, "id": key, "negative_rate_28d": rate, "fast_skip_rate_28d": 2 * rate}
+            for key in (1, 10, 100)
+            for kind, rate in (("user", 0.1 * key), ("item", 0.01 * key), ("creator", 0.001 * key))
+        ],
+        "silver.user_item_daily": [
             {"ds": day(0), "user_id": 1, "item_id": 10, "impressions": 2},
             {"ds": day(14), "user_id": 1, "item_id": 10, "impressions": 1, "targets": 2, "strength": 4.0},
             {"ds": day(28), "user_id": 1, "item_id": 10, "purchases": 1, "strength": 8.0},
             {"ds": day(90), "user_id": 1, "item_id": 10, "targets": 99, "strength": 999.0},  # the 91st day
             {"ds": day(-1), "user_id": 1, "item_id": 10, "targets": 99, "strength": 999.0},  # tomorrow
             {"ds": day(0), "user_id": 2, "item_id": 10, "targets": 99, "strength": 999.0},  # another pair
-        ),
-    )
+        ],
+    }
+    known = Known({i.argument: table_of(spark, i.table, *rows[i.table]) for i in inputs()})
+    made = assemble(pairs, DayRange.day(DS), known)
     return {r["user_id"]: r.asDict() for r in made.collect()}
 
 
@@ -132,7 +147,21 @@ def test_columns_of_user_item_and_profile_are_taken_over(found):
 def test_shares_are_of_the_item_s_own_values_within_their_kind(found):
     row = found[1]
     # the brand "acme" is no interest, although a brand "shoes" is; 100 is price band 6
-    assert [row[f"share_{kind}"] for kind in ("category", "brand", "creator", "price_band")] == [0.75, 0.0, 0.0, 0.125]
+    shares = [row[f"share_{kind}"] for kind in ("category", "brand", "creator", "price_band")]
+    assert shares == [0.75, 0.0, 0.0625, 0.125]
+
+
+def test_quality_and_stage_are_of_the_item_and_of_its_creator(found):
+    row = found[1]
+    assert (row["item_quality"], row["creator_quality"]) == (0.75, 0.5)
+    assert (row["creator_stage_level"], row["creator_retention"]) == (2.0, 0.25)
+
+
+def test_refusals_are_of_the_user_the_item_and_the_creator(found):
+    row = found[1]
+    # 0.1 * 1, 0.01 * 10, 0.001 * 100
+    rates = [row[f"{kind}_{name}"] for name in REFUSALS for kind in ("user", "item", "creator")]
+    assert rates == pytest.approx([0.1, 0.1, 0.1, 0.2, 0.2, 0.2])
 
 
 def test_what_is_not_known_is_null_and_a_share_is_0(found):

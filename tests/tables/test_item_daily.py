@@ -8,7 +8,9 @@ from jobs.settings import Market
 from jobs.tables.item_daily import CONTRACT, build
 
 EVENTS = "ds date, user_id bigint, item_id bigint, at_ms bigint, action string, dwell_ms bigint, play_ratio double"
-ORDERS = "ds date, user_id bigint, item_id bigint, at_ms bigint, kind string, amount_minor bigint"
+ORDERS = (
+    "ds date, user_id bigint, item_id bigint, at_ms bigint, kind string, amount_minor bigint, discount_minor bigint"
+)
 SHOWN = "ds date, item_id bigint"
 REVIEWS = "ds date, item_id bigint, rating double"
 DS = "2024-03-10"
@@ -30,8 +32,10 @@ def found(spark):
         (DS, 3, 10, 6, "dislike", None, None),
         (DS, 3, None, 7, "login", None, None),
         (DS, 3, 10, 8, "purchase", None, None),
+        (DS, 3, 10, 9, "favourite", None, None),
+        (DS, 3, 10, 9, "share", None, None),
     ]
-    orders = [(DS, 4, 10, 9, "sale", 300), (DS, 4, 10, 9, "refund", 300)]
+    orders = [(DS, 4, 10, 9, "sale", 300, 50), (DS, 4, 10, 9, "refund", 300, 0), (DS, 4, 13, 9, "sale", 10, None)]
     made = build(
         literal(spark, EVENTS, events),
         literal(spark, ORDERS, orders),
@@ -53,6 +57,8 @@ def test_counts_and_sums_of_an_item(found):
         "target_users": 2,
         "purchases": 1,
         "amount_minor": 300,
+        "discount_minor": 50,
+        "engagements": 3,  # favourite, share and the sale; a tracked purchase is none by itself
         "negatives": 1,
         "dwell_ms": 1200,
         "play_sum": 1.5,
@@ -65,5 +71,9 @@ def test_counts_and_sums_of_an_item(found):
 def test_an_item_that_was_only_shown_or_rated_has_zeros(found):
     assert (found[11]["impressions"], found[11]["clicks"], found[11]["play_sum"]) == (1, 0, 0.0)
     assert (found[12]["rating_sum"], found[12]["ratings"], found[12]["impressions"]) == (6.5, 2, 0)
-    assert set(found) == {10, 11, 12}
+    assert set(found) == {10, 11, 12, 13}
+
+
+def test_a_sale_without_a_discount_has_none(found):
+    assert (found[13]["purchases"], found[13]["amount_minor"], found[13]["discount_minor"]) == (1, 10, 0)
     assert all(value is not None for row in found.values() for value in row)

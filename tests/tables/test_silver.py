@@ -242,7 +242,7 @@ def test_days_and_hours_are_the_market_s(spark):
     assert (str(row["ds"]), row["local_hour"], row["_reject"]) == ("2024-03-06", 4, None)
 
 
-def test_coordinates_are_bounded_and_dropped_and_a_measure_is_finite(spark):
+def test_coordinates_are_bounded_and_end_as_a_cell_and_a_measure_is_finite(spark):
     shown = {
         "ds": "2024-03-07",
         "impression_id": "p",
@@ -254,15 +254,20 @@ def test_coordinates_are_bounded_and_dropped_and_a_measure_is_finite(spark):
         "file": "f",
     }
     given = [{"latitude": "91"}, {"latitude": "48.1"}, {"swipe_speed": "NaN"}, {"swipe_speed": "Infinity"}]
+    given.append({"latitude": "48.1", "longitude": "11.5"})
     rows = [{**shown, "impression_id": f"p{n}", **more} for n, more in enumerate(given)]
     source = delivered(spark, "impressions", rows)
     made = FACTS["silver.impressions"].build(source, days=DAYS, params=silver.Params(), market=DEMO)
-    assert {r["impression_id"]: r["_reject"] for r in made.collect()} == {
+    found = {r["impression_id"]: r for r in made.collect()}
+    assert {key: row["_reject"] for key, row in found.items()} == {
         "p0": "out_of_range:latitude",
         "p1": None,
         "p2": "bad_type:swipe_speed",
         "p3": "bad_type:swipe_speed",
+        "p4": None,
     }
+    # row (48.1 + 90) / 0.0045 of 40,000; its 53,428 columns (80,000 x cos 48.1) hold (11.5 + 180) / 360 of a turn
+    assert (found["p1"]["cell"], found["p4"]["cell"]) == (None, 30_688 * 100_000 + 28_420)
     assert not {"latitude", "longitude"} & set(made.columns)
 
 

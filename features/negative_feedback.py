@@ -1,0 +1,77 @@
+"""How often users refuse, and items and creators are refused: told (not interested, block, dislike) and by skips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from features.windows import spread, summed
+from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
+from jobs.interactions import NEGATIVE
+
+WINDOWS = (7, 28)
+SUMS = ("exposures", *NEGATIVE, "fast_skips")
+
+
+@dataclass(frozen=True)
+class Params:
+    """The prior of both rates: so many showings come before the first, of which so many were refused or skipped."""
+
+    prior_exposures: float = 50.0
+    prior_negatives: float = 0.25
+    prior_fast_skips: float = 2.5
+
+
+CONTRACT = Table(
+    name="features.negative_feedback",
+    group="features",
+    owner="item-understanding",
+    description="Refusals and fast skips by user, item and creator of the last 28 days: counts and smoothed rates.",
+    columns=[
+        Column("kind", "string", "user, item or creator."),
+        Column("id", "bigint", "Surrogate key of the user, item or creator.", subject=True),
+        *[
+            Column(f"{name}_{n}d", "int", f"Sum of {name} in the {n} days ending on ds.")
+            for name in SUMS
+            for n in WINDOWS
+        ],
+        *[
+            Column(f"negative_rate_{n}d", "double", f"Refusals told by showings over {n} days, smoothed.", digits=6)
+            for n in WINDOWS
+        ],
+        *[
+            Column(f"fast_skip_rate_{n}d", "double", f"Fast skips by showings over {n} days, smoothed.", digits=6)
+            for n in WINDOWS
+        ],
+    ],
+    keys=["kind", "id"],
+    inputs=[TableInput("silver.feedback_daily", days=28)],
+    checks=[
+        in_set("kind", ("user", "item", "creator")),
+        between("negative_rate_28d", 0, 1),
+        between("fast_skip_rate_28d", 0, 1),
+    ],
+)
+
+
+def build(feedback_daily: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
+    told = {n: sum((F.col(f"{action}_{n}d") for action in NEGATIVE), F.lit(0)) for n in WINDOWS}
+    rates = {f"negative_rate_{n}d": _rate(told[n], n, params.prior_negatives, params) for n in WINDOWS}
+    skipped = {
+        f"fast_skip_rate_{n}d": _rate(F.col(f"fast_skips_{n}d"), n, params.prior_fast_skips, params) for n in WINDOWS
+    }
+    return (
+        spread(feedback_daily, days, 28)
+        .groupBy("ds", "kind", "id")
+        .agg(*[summed(name, n).alias(f"{name}_{n}d") for name in SUMS for n in WINDOWS])
+        .withColumns(rates | skipped)
+    )
+
+
+def _rate(refused: SparkColumn, window: int, prior: float, params: Params) -> SparkColumn:
+    # one showing may be refused twice, and some refusals come without any: the rate stays within [0, 1]
+    seen = F.greatest(F.col(f"exposures_{window}d"), refused)
+    return (refused + prior) / (seen + params.prior_exposures)
