@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -25,6 +27,14 @@ def spread(daily: DataFrame, days: DayRange, window: int) -> DataFrame:
     DataFrame
         The rows with ``ds`` the built day, ``event_ds`` their own, and ``age`` in days (0: the built day).
     """
+    if len(days) == 1:
+        # the common night: a filter does it, nothing is copied
+        return (
+            daily.where(DayRange(days.first - dt.timedelta(days=window - 1), days.first).where())
+            .withColumn("event_ds", F.col("ds"))
+            .withColumn("ds", F.lit(days.first))
+            .withColumn("age", F.datediff("ds", "event_ds"))
+        )
     first = F.greatest(F.col("ds"), F.lit(days.first))
     last = F.least(F.date_add("ds", window - 1), F.lit(days.last))
     return (
@@ -43,6 +53,7 @@ def summed(column: str, window: int, kind: str = "int") -> Column:
     return F.coalesce(F.sum(F.when(F.col("age") < window, F.col(column))), F.lit(0)).cast(kind)
 
 
-def decay(half_life_days: float) -> Column:
+def decay(half_life_days: float | Column) -> Column:
     """Weight ``2^(-age / half_life_days)`` of a row: 1 on the built day, a half after each half-life."""
-    return F.pow(F.lit(0.5), F.col("age") / F.lit(half_life_days))
+    half_life = half_life_days if isinstance(half_life_days, Column) else F.lit(half_life_days)
+    return F.pow(F.lit(0.5), F.col("age") / half_life)

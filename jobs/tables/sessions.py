@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -29,8 +30,11 @@ CONTRACT = Table(
         Column("actions", "int", "Events of any kind."),
         Column("clicks", "int", "Clicks."),
         Column("impressions", "int", "Items shown."),
-        Column("depth", "int", "Deepest position shown."),
-        Column("terminal", "string", "Terminal, the first by name where there were several."),
+        Column("depth", "int", "Deepest position shown; 0 where nothing was."),
+        Column("dwell_ms", "bigint", "Time spent on items.", unit="ms"),
+        Column("swipe_speed", "double", "Mean speed of the swipes past items; null if unknown.", "screens/s", digits=4),
+        Column("terminal", "string", "Terminal of most actions and showings, the first by name of several."),
+        Column("terminals", "int", "Different terminals used."),
     ],
     keys=["user_id", "started_ms"],
     inputs=[TableInput("silver.events"), TableInput("silver.impressions")],
@@ -39,8 +43,12 @@ CONTRACT = Table(
 
 
 def build(events: DataFrame, impressions: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
-    acted = events.select("ds", "user_id", "at_ms", "terminal", "action", F.lit(0).alias("position"))
-    shown = impressions.select("ds", "user_id", "at_ms", "terminal", F.lit("impression").alias("action"), "position")
+    def rows(source: DataFrame, **given: SparkColumn) -> DataFrame:
+        kept = ("ds", "user_id", "at_ms", "terminal", "action", "position", "dwell_ms", "swipe_speed")
+        return source.select(*[given[c].alias(c) if c in given else F.col(c) for c in kept])
+
+    acted = rows(events, position=F.lit(0), swipe_speed=F.lit(None).cast("double"))
+    shown = rows(impressions, action=F.lit("impression"), dwell_ms=F.lit(None).cast("bigint"))
     of_user = Window.partitionBy("ds", "user_id").orderBy("at_ms")
     gap = F.col("at_ms") - F.lag("at_ms").over(of_user)
     starts = (gap.isNull() | (gap >= params.gap_minutes * 60_000)).cast("int")
@@ -58,5 +66,8 @@ def build(events: DataFrame, impressions: DataFrame, *, days: DayRange, params: 
         F.count_if(F.col("action") == "click").cast("int").alias("clicks"),
         F.count_if(F.col("action") == "impression").cast("int").alias("impressions"),
         F.max("position").alias("depth"),
-        F.min("terminal").alias("terminal"),
+        F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"),
+        F.avg("swipe_speed").alias("swipe_speed"),
+        F.mode("terminal", deterministic=True).alias("terminal"),
+        F.count_distinct("terminal").cast("int").alias("terminals"),
     )

@@ -1,25 +1,37 @@
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
 from features.user_activity import CONTRACT, Params, build
 from jobs.contract import DayRange
+from jobs.errors import ContractError
 from jobs.runner import conform
 
+COUNTS = ("favourites", "add_to_carts", "likes", "comments", "shares")
 SCHEMA = (
     "ds date, user_id bigint, impressions int, clicks int, targets int, purchases int, negatives int, "
-    "logins int, dwell_ms bigint, amount_minor bigint"
+    "logins int, dwell_ms bigint, amount_minor bigint, " + ", ".join(f"{name} int" for name in COUNTS)
 )
+SCORES = "ds date, half_life_days int, prior_percent int, log_likelihood double, targets bigint"
 TODAY = DayRange.day("2024-03-28")
 
 
-def activity(frame, *rows, days=TODAY, **params):
-    made = conform(CONTRACT, build(frame(SCHEMA, list(rows)), days=days, params=Params(**params)))
-    return {r["user_id"]: r for r in made.collect()}
+def row(user_id, ds="2024-03-28", **counts):
+    """A literal row with the counts that it names."""
+    names = ("impressions", "clicks", "targets", "purchases", "negatives", "logins", "dwell_ms", "amount_minor")
+    return (ds, user_id, *[counts.get(name, 0) for name in (*names, *COUNTS)])
+
+
+def activity(frame, *rows, days=TODAY, scores=(), **params):
+    padded = [(*r, *[0] * (10 + len(COUNTS) - len(r))) for r in rows]
+    made = build(frame(SCHEMA, padded), frame(SCORES, list(scores)), days=days, params=Params(**params))
+    return {r["user_id"]: r for r in conform(CONTRACT, made).collect()}
 
 
 def literal(spark, schema, rows):
-    typed = spark.createDataFrame(rows, schema.replace("ds date", "ds string"))
+    typed = spark.createDataFrame(list(rows), schema.replace("ds date", "ds string"))
     return typed.withColumn("ds", typed["ds"].cast("date"))
 
 
@@ -69,3 +81,100 @@ def test_users_who_only_click_or_only_see(frame):
     assert (found[2]["active_days_28d"], found[2]["activity"], found[2]["days_since_active"]) == (0, 0.0, 1)
     # who was last there 28 days ago has no row
     assert set(found) == {1, 2}
+
+
+def test_every_action_is_counted_by_window(frame):
+    names = (*COUNTS, "logins")
+    rows = [row(1, **{n: 1 for n in names}), row(1, "2024-03-22", **{n: 2 for n in names})]
+    rows.append(row(1, "2024-03-01", **{n: 4 for n in names}))
+    found = activity(frame, *rows)[1]
+    # 28 March; 22 March, the oldest of 7 days; 1 March, the oldest of 28
+    assert {n: tuple(found[f"{n}_{d}d"] for d in (1, 7, 28)) for n in names} == {n: (1, 3, 7) for n in names}
+
+
+def test_an_action_of_any_kind_makes_a_day_active(frame):
+    found = activity(frame, row(1, likes=1), row(2, negatives=1), row(3, impressions=1))
+    assert [found[u]["active_days_7d"] for u in (1, 2, 3)] == [1, 1, 0]
+
+
+def test_rates_are_by_clicks_and_null_without(frame):
+    found = activity(
+        frame,
+        row(1, impressions=20, clicks=4, favourites=1, add_to_carts=2, purchases=1, shares=6, negatives=5),
+        row(2, purchases=3),
+    )
+    one, two = found[1], found[2]
+    # of 4 clicks: 1 favourite, 2 carts, 1 purchase, 6 shares; 5 dislikes of 20 showings
+    assert [one[f"{n}_rate_28d"] for n in ("favourite", "add_to_cart", "purchase", "share")] == [0.25, 0.5, 0.25, 1.5]
+    assert (one["like_rate_28d"], one["negative_rate_28d"]) == (0.0, 0.25)
+    assert (two["purchase_rate_28d"], two["negative_rate_28d"]) == (None, None)
+
+
+def test_an_active_user_has_3_logins_and_10_clicks_in_7_days(frame):
+    found = activity(
+        frame,
+        row(1, logins=1, clicks=4),
+        row(1, "2024-03-22", logins=2, clicks=6),  # six days ago: 3 logins, 10 clicks
+        row(2, logins=1, clicks=4),
+        row(2, "2024-03-21", logins=2, clicks=6),  # seven days ago
+        row(3, logins=2, clicks=99),
+        row(4, logins=9, clicks=9),
+        row(5, "2024-03-10", logins=9, clicks=99),
+    )
+    assert {u: r["is_active"] for u, r in found.items()} == {1: True, 2: False, 3: False, 4: False, 5: False}
+
+
+def test_the_numbers_of_an_active_user_are_options(frame):
+    options = {"active_logins": 1, "active_clicks": 2, "active_days": 1}
+    found = activity(frame, row(1, logins=1, clicks=2), row(2, "2024-03-27", logins=1, clicks=2), **options)
+    assert {u: r["is_active"] for u, r in found.items()} == {1: True, 2: False}
+    with pytest.raises(ContractError, match="active_days must be from 1 to 28"):
+        Params(active_days=29)
+
+
+def test_data_without_logins_cannot_say_who_is_active(frame):
+    found = activity(frame, row(1, purchases=50, clicks=50))
+    assert found[1]["is_active"] is None
+
+
+def test_logins_of_other_days_say_nothing_of_a_day_without(frame):
+    days = DayRange(dt.date(2024, 3, 20), dt.date(2024, 3, 28))
+    made = build(frame(SCHEMA, [row(1, "2024-03-20", logins=1)]), frame(SCORES, []), days=days, params=Params())
+    found = {str(r["ds"]): r["is_active"] for r in made.collect()}
+    # the login of the 20th is within 7 days until the 26th
+    assert [found[f"2024-03-{d}"] for d in (20, 26, 27, 28)] == [False, False, None, None]
+
+
+def test_activity_takes_the_half_life_that_forecast_best(frame):
+    # 14 days beats 7 with -90 + -95 against -100 + -90; 8 actions 14 days ago are worth 4
+    scores = [
+        ("2024-03-27", 7, 10, -100.0, 300),
+        ("2024-03-27", 14, 10, -90.0, 300),
+        ("2024-03-28", 7, 10, -90.0, 300),
+        ("2024-03-28", 14, 10, -95.0, 300),
+        ("2024-02-29", 7, 10, -1.0, 300),  # the 29th day back chooses nothing
+        ("2024-02-29", 14, 10, -900.0, 300),
+    ]
+    rows = [row(1, "2024-03-14", logins=8)]
+    assert activity(frame, *rows, scores=scores)[1]["activity"] == 4.0
+    # with too little forecast the option holds: two half-lives of 7 days
+    assert activity(frame, *rows, scores=scores, min_targets=601)[1]["activity"] == 2.0
+    assert activity(frame, *rows)[1]["activity"] == 2.0
+
+
+def test_each_day_of_a_range_takes_its_own_half_life(frame):
+    scores = [("2024-03-27", 1, 10, -1.0, 900), ("2024-03-27", 2, 10, -2.0, 900)]
+    scores += [("2024-03-28", 1, 10, -5.0, 900), ("2024-03-28", 2, 10, -1.0, 900)]
+    made = build(
+        frame(SCHEMA, [row(1, "2024-03-26", logins=16)]),
+        frame(SCORES, scores),
+        days=DayRange(dt.date(2024, 3, 26), dt.date(2024, 3, 28)),
+        params=Params(half_life_days=4.0),
+    )
+    found = {str(r["ds"]): r["activity"] for r in conform(CONTRACT, made).collect()}
+    # the 26th has no score; the 27th a half-life of 1; the 28th one of 2 (-3 against -6), two days on
+    assert found == {"2024-03-26": 16.0, "2024-03-27": 8.0, "2024-03-28": 8.0}
+
+
+def test_nobody_makes_no_row(frame):
+    assert activity(frame) == {}

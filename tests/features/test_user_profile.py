@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
+
 from features.user_profile import CONTRACT, Params, build
 from jobs.contract import DayRange
+from jobs.errors import ContractError
 from jobs.runner import conform
 from jobs.settings import Market
 
 USERS = (
     "ds date, user_id bigint, registered_at_ms bigint, birth_year int, age_band string, gender string, "
-    "income_band string, region string, city_tier int, device string"
+    "income_band string, region string, city_tier int, device string, language string"
 )
 CONSENT = "ds date, user_id bigint, purpose string, granted boolean"
 DS = "2024-03-10"
@@ -19,8 +22,8 @@ def ms(text: str) -> int:
     return int(dt.datetime.fromisoformat(text + "+00:00").timestamp() * 1000)
 
 
-def user(user_id, registered=None, birth_year=None, ds=DS):
-    return (ds, user_id, registered and ms(registered), birth_year, None, "f", None, "north", 1, "phone")
+def user(user_id, registered=None, birth_year=None, ds=DS, age_band=None):
+    return (ds, user_id, registered and ms(registered), birth_year, age_band, "f", None, "north", 1, "phone", "en")
 
 
 def profile(frame, users, consent=(), timezone="UTC"):
@@ -76,3 +79,31 @@ def test_tenure_is_in_days_of_the_market(frame):
 def test_age_is_from_the_year_of_birth(frame):
     found = profile(frame, [user(1, birth_year=1990), user(2)])
     assert (found[1]["age_years"], found[2]["age_years"]) == (34, None)
+
+
+def test_the_age_band_is_as_delivered_else_from_the_age(frame):
+    ages = {1: 17, 2: 18, 3: 24, 4: 25, 5: 54, 6: 55, 7: 90}
+    users = [user(i, birth_year=2024 - age) for i, age in ages.items()]
+    users += [user(8, birth_year=1990, age_band="30s"), user(9)]
+    found = profile(frame, users)
+    assert [found[i]["age_band"] for i in range(1, 10)] == [
+        "under_18",
+        "18_24",
+        "18_24",
+        "25_34",
+        "45_54",
+        "55_plus",
+        "55_plus",
+        "30s",
+        None,
+    ]
+
+
+def test_age_edges_ascend():
+    with pytest.raises(ContractError, match="age_edges must be ascending"):
+        Params(age_edges=(30, 20))
+
+
+def test_sensitive_attributes_are_marked():
+    marked = {c.name for c in CONTRACT.columns if c.sensitive}
+    assert marked == {"age_band", "gender", "income_band", "age_years"}

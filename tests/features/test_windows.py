@@ -49,6 +49,21 @@ def test_summed_takes_the_last_days_only_and_is_0_without_rows(frame):
     assert rows.where("age > 100").agg(summed("n", 7).alias("n")).collect()[0]["n"] == 0
 
 
+def test_a_single_day_is_spread_like_that_day_of_a_range(frame):
+    daily = frame("ds date, n int", [(f"2024-03-{d:02}", d) for d in range(6, 14)])
+    columns = ["ds", "n", "event_ds", "age"]
+    each = [spread(daily, DayRange.day(d), 3).select(columns) for d in DAYS]
+    assert sorted(reduce(DataFrame.unionByName, each).collect()) == sorted(
+        spread(daily, DAYS, 3).select(columns).collect()
+    )
+    assert each[0].dtypes == spread(daily, DAYS, 3).select(columns).dtypes
+
+
+def test_decay_takes_a_half_life_of_each_row(frame):
+    rows = frame("age int, h double", [(6, 3.0)])
+    assert rows.select(decay(rows["h"])).collect()[0][0] == 0.25
+
+
 def test_decay_halves_at_each_half_life(frame):
     rows = frame("age int", [(0,), (7,), (14,)]).orderBy("age").select("age", decay(7.0).alias("w")).collect()
     assert [r["w"] for r in rows] == [1.0, 0.5, 0.25]
@@ -72,6 +87,8 @@ def value(rng: random.Random, table: str, name: str, kind: str):
             rng.randrange(1_700_000_000_000, 1_710_000_000_000) if name.endswith("_ms") else rng.choice([0, 1, 90, 150])
         ),
     }
+    if kind.startswith("array<"):
+        return [value(rng, table, name, kind[6:-1]) for _ in range(rng.randrange(4))]
     return made[kind]()
 
 
@@ -81,7 +98,7 @@ def daily_rows(rng: random.Random, contract: Table) -> list[tuple]:
     after = BUILT.last + dt.timedelta(days=1)
     rows = []
     for ds in sorted({*before, *BUILT, after}):
-        keys = {tuple(key_value(rng, contract.name, c) for c in contract.keys) for _ in range(5)}
+        keys = {tuple(key_value(rng, contract, c) for c in contract.keys) for _ in range(5)}
         for key in sorted(keys, key=str):
             given = dict(zip(contract.keys, key))
             rows.append(
@@ -96,8 +113,8 @@ def daily_rows(rng: random.Random, contract: Table) -> list[tuple]:
     return rows
 
 
-def key_value(rng: random.Random, table: str, name: str):
-    return rng.randrange(1, 5) if name.endswith("_id") else value(rng, table, name, "string")
+def key_value(rng: random.Random, contract: Table, name: str):
+    return rng.randrange(1, 5) if name.endswith("_id") else value(rng, contract.name, name, contract.column(name).type)
 
 
 def build(node, frames: dict[str, DataFrame], days: DayRange) -> DataFrame:

@@ -1,0 +1,69 @@
+"""What is known of each user over a long time: first and last seen, first and last bought, everything bought.
+
+The horizon is a year of daily aggregates. A snapshot that reads its own yesterday would remember longer, and
+would be wrong after every gap and every rebuilt older day until all days since had been built again, in order.
+A window over compact aggregates is right for any day, in any order, and forgets like every other window.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from features.windows import spread
+from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between, no_rows_where
+
+HORIZON = 365
+
+CONTRACT = Table(
+    name="features.user_history",
+    group="features",
+    owner="user-understanding",
+    description="First seen, ever bought and the like, of each user of the last 365 days, from daily aggregates.",
+    columns=[
+        Column("user_id", "bigint", "Surrogate user key.", subject=True),
+        Column("first_seen_ds", "date", "First day with an action or a showing, within 365 days.", nullable=False),
+        Column("last_seen_ds", "date", "Last such day.", nullable=False),
+        Column("days_seen", "int", "Number of such days.", "days"),
+        Column("ever_bought", "boolean", "Bought anything within 365 days."),
+        Column("first_bought_ds", "date", "First day with a purchase; null without."),
+        Column("last_bought_ds", "date", "Last day with a purchase; null without."),
+        Column("purchases", "bigint", "Sale lines."),
+        Column("amount_minor", "bigint", "Amount of the sales.", "minor"),
+        Column("bought_items", "array<bigint>", "Surrogate keys of the items bought, each once, ascending."),
+    ],
+    keys=["user_id"],
+    inputs=[
+        TableInput("silver.user_daily", days=HORIZON),
+        TableInput("silver.user_item_daily", days=HORIZON),
+    ],
+    checks=[
+        between("days_seen", 1, HORIZON),
+        no_rows_where("last_seen_ds < first_seen_ds", "a user is last seen before the first time"),
+    ],
+)
+
+
+def build(user_daily: DataFrame, user_item_daily: DataFrame, *, days: DayRange, params: NoParams) -> DataFrame:
+    bought_on = F.when(F.col("purchases") > 0, F.col("event_ds"))
+    bought = (
+        spread(user_item_daily.where("purchases > 0"), days, HORIZON)
+        .groupBy("ds", "user_id")
+        .agg(F.array_sort(F.collect_set("item_id")).alias("items"))
+    )
+    return (
+        spread(user_daily, days, HORIZON)
+        .groupBy("ds", "user_id")
+        .agg(
+            F.min("event_ds").alias("first_seen_ds"),
+            F.max("event_ds").alias("last_seen_ds"),
+            F.count(F.lit(1)).cast("int").alias("days_seen"),
+            F.min(bought_on).alias("first_bought_ds"),
+            F.max(bought_on).alias("last_bought_ds"),
+            F.coalesce(F.sum("purchases"), F.lit(0)).alias("purchases"),
+            F.coalesce(F.sum("amount_minor"), F.lit(0)).alias("amount_minor"),
+        )
+        .join(bought, ["ds", "user_id"], "left")
+        .withColumn("ever_bought", F.col("first_bought_ds").isNotNull())
+        .withColumn("bought_items", F.coalesce("items", F.array().cast("array<bigint>")))
+    )
