@@ -73,6 +73,7 @@ def build(reviews: DataFrame, items: DataFrame, *, days: DayRange, params: Param
     words = vocabulary(documents, params.min_texts, params.max_share, params.max_words)
     opinions = Matcher(sentiment.words)
     ignored = {word for word in words if opinions.units([word])[0].term is not None} | lexicon.rejections
+    ignored |= {token for brand in _brands(items) for token in tokeniser(brand)}
     found = nearest(
         words,
         word_vectors(documents, words, params.dimensions),
@@ -92,6 +93,11 @@ def _sample(texts: DataFrame, size: int) -> list[str]:
     """Different texts in an order that no partitioning changes; at most ``size``."""
     different = texts.where("text IS NOT NULL").distinct()
     return different.orderBy(F.xxhash64("text"), "text").limit(size).toArrow()["text"].to_pylist()
+
+
+def _brands(items: DataFrame) -> list[str]:
+    """Names that stand beside needs in many texts and speak of none."""
+    return items.select("brand").where("brand IS NOT NULL").distinct().toArrow()["brand"].to_pylist()
 
 
 def load(path: Path) -> dict[str, dict[str, float]]:

@@ -85,7 +85,7 @@ class SentimentScorer:
         return self.summed([self._word(unit).valence for unit in self._matcher.units(tokens)])
 
     def summed(self, said: list[float]) -> Sentiment:
-        positive, negative = sum(v for v in said if v > 0), -sum(v for v in said if v < 0)
+        positive, negative = sum((v for v in said if v > 0), 0.0), sum((-v for v in said if v < 0), 0.0)
         score = (positive - negative) / (positive + negative + self.rules.prior)
         label = NEUTRAL if abs(score) < self.rules.threshold else POSITIVE if score > 0 else NEGATIVE
         return Sentiment(positive, negative, score, label)
@@ -104,11 +104,13 @@ class SentimentScorer:
         return self.words[unit.term] if unit.term is not None else _NOTHING
 
     def _sentence(self, units: list[Unit]) -> list[float]:
-        rules, said, start, weight = self.rules, [], 0, 1.0
+        """What each unit of a sentence says."""
+        rules, said, start, clause, weight = self.rules, [], 0, 0, 1.0
         for at, unit in enumerate(units):
             word = self._word(unit)
             if unit.text in BREAKS or word.contrasts:
                 start, weight = at + 1, 1.0
+                clause = clause if unit.text in ENDS else start
             if word.contrasts:
                 said = [value * rules.before for value in said]
             if word.concedes:
@@ -116,8 +118,10 @@ class SentimentScorer:
             if word.supposes:
                 weight = min(weight, rules.supposed)
             said.append(weight * self._value(units, start, at))
-        asked = any(unit.text in ASKS for unit in units[-2:])
-        return [value * (rules.asked if asked else 1.0) for value in said if value]
+        if any(unit.text in ASKS for unit in units[-2:]):
+            # "It broke, how do I return it?" asks in its last clause only
+            said[clause:] = [value * rules.asked for value in said[clause:]]
+        return said
 
     def _value(self, units: list[Unit], start: int, at: int) -> float:
         """What the unit says, given what stands before it in its clause, which begins at ``start``."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[a-z][a-z'-]{2,}$|[\u3400-\u9fff]{2,}$")
 SMOOTHING = 0.75
+SEED = 7
 
 
 def vocabulary(documents: Collection[Collection[str]], least: int, max_share: float, size: int) -> list[str]:
@@ -30,14 +31,14 @@ def word_vectors(documents: Collection[Collection[str]], words: list[str], dimen
     .. math:: \mathrm{PPMI}(w, c) = \max\Big(0, \log \frac{n_{wc} \sum n}{n_w \, n_c^{3/4} \sum n / \sum n^{3/4}}\Big)
 
     Levy, Goldberg and Dagan, Improving distributional similarity with lessons learned from word embeddings,
-    TACL 3, 2015. One thread and a fixed start: the same texts give the same vectors.
+    TACL 3, 2015. One thread and a fixed seed: the same texts give the same vectors, which ARPACK's do not.
 
     Returns
     -------
     ndarray
         float64, shape ``(words, min(dimensions, words - 1))``; a word that occurs with no other is all zeros.
     """
-    from scipy.sparse.linalg import svds
+    from sklearn.utils.extmath import randomized_svd
     from threadpoolctl import threadpool_limits
 
     rank = min(dimensions, len(words) - 1)
@@ -45,8 +46,8 @@ def word_vectors(documents: Collection[Collection[str]], words: list[str], dimen
         return np.zeros((len(words), 0))
     ppmi = _ppmi(_together(documents, words))
     with threadpool_limits(1, "blas"):
-        left, strength, _ = svds(ppmi, k=rank, v0=np.ones(len(words)), solver="arpack")
-    vectors = left * np.sqrt(np.maximum(strength, 0))
+        left, strength, _ = randomized_svd(ppmi, rank, n_iter=7, random_state=SEED)
+    vectors = left * np.sqrt(strength)
     norm = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.divide(vectors, norm, out=np.zeros_like(vectors), where=norm > 1e-9)
 
@@ -56,12 +57,14 @@ def _together(documents: Collection[Collection[str]], words: list[str]) -> sp.cs
     import scipy.sparse as sp
 
     place = {word: at for at, word in enumerate(words)}
-    cells = [(row, place[w]) for row, document in enumerate(documents) for w in set(document) if w in place]
+    # sorted, so that sums are added up in one order
+    cells = [(row, at) for row, d in enumerate(documents) for at in sorted({place[w] for w in d if w in place})]
     rows, columns = np.array(cells, dtype=np.int64).reshape(-1, 2).T
     holds = sp.csr_array((np.ones(len(rows)), (rows, columns)), shape=(len(documents), len(words)))
     pairs = sp.csr_array(holds.T @ holds)
     pairs.setdiag(0)
     pairs.eliminate_zeros()
+    pairs.sort_indices()
     return pairs
 
 
