@@ -134,6 +134,13 @@ def _build_commands(add: Any) -> None:
             action="store_true",
             help="TABLE+: readers for every day that a change of these days touches, up to their newest",
         )
+    made = add("backfill", do_backfill, "Rebuild days aside, show what would change, and swap them in with --yes.")
+    made.add_argument("tables", nargs="+", metavar="TABLE", help="a table, or TABLE+ with all that reads it")
+    made.add_argument("--from", dest="first", type=_day, required=True)
+    made.add_argument("--to", dest="last", type=_day, required=True)
+    made.add_argument("--yes", action="store_true", help="swap the rebuilt days in; without it they are discarded")
+    made = add("restore", do_restore, "Put the days that a run published back as they were before it.")
+    made.add_argument("run_id", help="the run, as in ops.run")
     made = add("train", do_train, "Fit and register a ranker; promote it if it passes its gate.")
     made.add_argument("--ds", type=_day, required=True)
     made.add_argument("--mode", choices=("auto", "dry_run"), default="auto")
@@ -285,6 +292,30 @@ def do_plan(options: argparse.Namespace) -> None:
     if sums["without_history"]:
         said += f"; never built, so not estimated: {', '.join(sums['without_history'])}"
     _print(options, {"plan": rows, "total": sums}, f"{_table(rows)}\n\n{said}")
+
+
+def do_backfill(options: argparse.Namespace) -> None:
+    from jobs import backfill, steps
+    from jobs.contract import DayRange
+
+    run_id, days = _run_id("backfill"), DayRange(options.first, options.last)
+    with steps.opened(_settings().market.name, run_id) as runner:
+        rows = backfill.stage(runner, options.tables, days)
+        print(_table(backfill.summary(rows)), file=sys.stderr)
+        if options.yes:
+            backfill.swap(runner)
+        else:
+            backfill.discard(runner)
+    said = f"Swapped in; `nightjar restore {run_id}` undoes it." if options.yes else "Nothing was changed: add --yes."
+    _print(options, {"backfill_id": run_id, "swapped": options.yes, "days": rows}, said)
+
+
+def do_restore(options: argparse.Namespace) -> None:
+    from jobs import steps
+    from jobs.backfill import restore
+
+    rows = restore(_settings(), steps.catalog(), options.run_id)
+    _print(options, rows, _table([{"table": r["table"], "ds": r["ds"], "rows": r["rows"]} for r in rows]))
 
 
 def do_train(options: argparse.Namespace) -> None:

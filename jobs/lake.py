@@ -26,7 +26,7 @@ from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, CommitProperties
 
 from jobs.contract import DayRange, Table
-from jobs.errors import ContractError
+from jobs.errors import ContractError, PublishError
 from jobs.locks import Token
 from jobs.ops import BY_NAME as LOG_NAMES
 from jobs.ops import RUN
@@ -268,6 +268,39 @@ class Lake:
         )
         opened.update_incremental()
         return opened.version()
+
+    def version_before(self, table: str, run_id: str) -> int | None:
+        """The version of a table before the first commit of a run; None where the run committed nothing to it."""
+        opened = self.open(table)
+        made = []
+        for entry in opened.history() if opened is not None else []:
+            said = json.loads(entry.get("userMetadata") or "{}")
+            if said.get("run_id") == run_id:
+                made.append(entry["version"])
+        return min(made) - 1 if made else None
+
+    def files_at(
+        self, contract: Table, version: int, days: Iterable[dt.date], slices: Iterable[str] | None = None
+    ) -> list[StagedFile]:
+        """The files that days (or their ``slices``) had at a version, to be published again.
+
+        Raises
+        ------
+        PublishError
+            A file is gone: the table was vacuumed since.
+        """
+        opened = self.open(contract.name, version)
+        wanted = {str(day) for day in days}
+        found = []
+        for action in pa.table(opened.get_add_actions(flatten=True)).to_pylist() if opened is not None else []:
+            partition = {name: str(action[f"partition.{name}"]) for name in contract.partitions}
+            if partition["ds"] not in wanted or (slices and partition[contract.replace_by] not in set(slices)):
+                continue
+            path = unquote(action["path"])
+            if not (self.path(contract.name) / path).exists():
+                raise PublishError(f"{contract.name}: {path} of version {version} is gone, so it cannot be restored.")
+            found.append(StagedFile(path, action["num_records"], action["size_bytes"], partition))
+        return found
 
     def sweep(self, contract: Table, attempt: str, keep: Iterable[str] = ()) -> None:
         """Delete what an attempt (any stage folder that its name begins) left behind.

@@ -127,5 +127,25 @@ DATA_QUALITY = Table(
     keys=["run_id", "gate", "table", "check", "at_ms"],
 )
 
-LOGS = (RUN, ARTIFACT, RELEASE, MODEL_PIN, QUARANTINE, DATA_QUALITY)
+BACKFILL = Table(
+    name="ops.backfill",
+    group="audit",
+    owner="platform",
+    description="What each managed backfill would change, by table and day, before it was swapped in.",
+    columns=[
+        Column("backfill_id", "string", "The run that staged it."),
+        Column("table", "string", "Table."),
+        Column("rows_live", "bigint", "Rows of the day that readers had.", unit="rows"),
+        Column("rows_staged", "bigint", "Rows of the day as rebuilt.", unit="rows"),
+        Column("rows_added", "bigint", "Rows whose key is new.", unit="rows"),
+        Column("rows_removed", "bigint", "Rows whose key is gone.", unit="rows"),
+        Column("rows_changed", "bigint", "Rows of the same key with other content.", unit="rows"),
+        Column("changed_share", "double", "Added, removed and changed rows by the larger number of rows.", digits=6),
+        Column("figures", "string", "JSON: number column -> its sum live and staged, where they differ."),
+        Column("at_ms", "bigint", "When it was compared.", unit="ms"),
+    ],
+    keys=["backfill_id", "table", "at_ms"],
+)
+
+LOGS = (BACKFILL, RUN, ARTIFACT, RELEASE, MODEL_PIN, QUARANTINE, DATA_QUALITY)
 BY_NAME = {log.name: log for log in LOGS}

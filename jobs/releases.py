@@ -13,18 +13,19 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs import ops
 from jobs.artifacts import latest_artifact, pinned
-from jobs.contract import DayRange
+from jobs.contract import DayRange, Table
 from jobs.errors import PublishError
 from jobs.lake import Lake
 from jobs.locks import exclusive
 from jobs.publishing import now_ms
 from jobs.runner import Runner
 from jobs.settings import Settings
-from jobs.stages import Staged, stage_schema
+from jobs.stages import Staged, row_hash
 
 MOVES_POINTER = ("nightly", "rollback")
 
@@ -45,19 +46,14 @@ def content_hash(runner: Runner, made: Iterable[Staged]) -> str:
     parts = []
     for staged in sorted(made, key=lambda s: s.table):
         contract = runner.catalog.table(staged.table)
-        columns = [c.name for c in stage_schema(contract)]
-        row = F.xxhash64(*[F.col(c) if not _nested(contract, c) else F.to_json(c) for c in columns])
-        found = (
-            runner.stages.frame(contract, staged.attempt)
-            .agg(F.count(F.lit(1)).alias("rows"), F.sum(row.cast("decimal(38,0)")).alias("sum"))
-            .collect()[0]
-        )
-        parts.append(f"{staged.table}:{found['rows']}:{found['sum']}")
+        parts.append(f"{staged.table}:{_content(runner.stages.frame(contract, staged.attempt), contract)}")
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:12]
 
 
-def _nested(contract: Any, column: str) -> bool:
-    return contract.column(column).type.startswith(("array<struct", "struct", "map"))
+def _content(frame: DataFrame, contract: Table) -> str:
+    hashed = F.sum(row_hash(contract).cast("decimal(38,0)"))
+    found = frame.agg(F.count(F.lit(1)).alias("rows"), hashed.alias("sum")).collect()[0]
+    return f"{found['rows']}:{found['sum']}"
 
 
 def publish_release(runner: Runner, made: list[Staged], ds: dt.date) -> dict[str, Any]:
@@ -146,7 +142,4 @@ def content_of(runner: Runner, table: str, days: DayRange) -> str:
     """Content hash of published days of a table: equal rows give equal hashes, whatever files hold them."""
     contract = runner.table(table)
     frame = runner.spark.read.format("delta").load(str(runner.lake.path(table))).where(days.where())
-    names = [c.name for c in contract.schema]
-    row = F.xxhash64(*[F.col(c) if not _nested(contract, c) else F.to_json(c) for c in names])
-    found = frame.agg(F.count(F.lit(1)).alias("rows"), F.sum(row.cast("decimal(38,0)")).alias("sum")).collect()[0]
-    return f"{found['rows']}:{found['sum']}"
+    return _content(frame, contract)

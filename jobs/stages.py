@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -129,6 +130,13 @@ def stage_partitions(contract: Table) -> list[str]:
     return ["ds"] if contract.append else list(contract.partitions)
 
 
+def row_hash(contract: Table) -> SparkColumn:
+    """A hash of a row's content, the same whatever file holds it and whichever release it is served in."""
+    nested = ("array<struct", "struct", "map")
+    columns = stage_schema(contract)
+    return F.xxhash64(*[F.to_json(c.name) if c.type.startswith(nested) else F.col(c.name) for c in columns])
+
+
 def conform(contract: Table, frame: DataFrame) -> DataFrame:
     """Select the declared columns in order, rounded as declared; a row-preserving step's marks too.
 
@@ -151,7 +159,7 @@ def conform(contract: Table, frame: DataFrame) -> DataFrame:
     return frame.select(*selected)
 
 
-def _rounded(column: Column) -> Any:
+def _rounded(column: Column) -> SparkColumn:
     if column.digits is None:
         return F.col(column.name)
     return F.round(column.name, column.digits).cast(column.type).alias(column.name)

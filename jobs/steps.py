@@ -9,7 +9,7 @@ import datetime as dt
 import json
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from typing import Any
@@ -295,6 +295,33 @@ def write_report(ds: str, market: str) -> str:
     from jobs.report import write_report as write
 
     return str(write(load_settings(market), dt.date.fromisoformat(ds)))
+
+
+def stage_backfill(
+    tables: Sequence[str], first: str, last: str, market: str, run_id: str, task_id: str = "cli", try_number: int = 1
+) -> str:
+    """Rebuild days aside and compare them with what is live; returns the comparison as a Markdown table."""
+    from jobs import backfill
+
+    days = DayRange(dt.date.fromisoformat(first), dt.date.fromisoformat(last))
+    with opened(market, run_id, task_id, try_number) as runner:
+        return backfill.markdown(backfill.summary(backfill.stage(runner, tables, days)))
+
+
+def swap_backfill(market: str, run_id: str, task_id: str = "cli", try_number: int = 1) -> dict[str, int]:
+    """Publish what a backfill staged; returns the rows of each table."""
+    from jobs import backfill
+
+    with opened(market, run_id, task_id, try_number) as runner:
+        return backfill.swap(runner)
+
+
+def discard_backfill(market: str, run_id: str) -> bool:
+    """Delete what a backfill staged and did not publish; True where there was something."""
+    from jobs import backfill
+
+    with opened(market, run_id, "discard") as runner:
+        return backfill.discard(runner)
 
 
 def run_nodes(runner: Runner, nodes: list[Node], days: DayRange) -> dict[str, int]:
