@@ -96,6 +96,7 @@ def clean_up() -> None:
 def backfill() -> None:
     approve = ApprovalOperator(
         task_id="approve",
+        doc_md="Shows the difference; approving swaps the days in, rejecting deletes what was built.",
         subject="Swap in {{ params['tables'] | join(', ') }} of {{ params['from'] }} to {{ params['to'] }}?",
         body="{{ ti.xcom_pull(task_ids='stage') }}",
         response_timeout=timedelta(days=7),
