@@ -24,9 +24,15 @@ LABEL_DAYS = 1
 
 @dataclass(frozen=True)
 class Params:
-    """Negatives drawn per positive where nothing was logged as shown, and the seed of the draw."""
+    """Negatives drawn per positive where nothing was logged as shown, and the seed of the draw.
+
+    The mixture resembles the candidates that a ranker orders. From uniform draws alone it learns that whatever is
+    popular was taken, and from own items alone that whatever is known was not.
+    """
 
     uniform_negatives: int = 5
+    popular_negatives: int = 5
+    popular_pool: int = 100
     history_negatives: int = 5
     seed: int = 7
 
@@ -40,7 +46,7 @@ CONTRACT = Table(
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("item_id", "bigint", "Surrogate item key."),
         Column("shown_ds", "date", "Day of the showing."),
-        Column("source", "string", "impression, action, uniform (drawn from what was on offer) or history (drawn)."),
+        Column("source", "string", "impression, action, or drawn: uniform, popular, history (own items)."),
         Column("label", "int", "1: a target action on the day of the showing."),
         Column("converted", "int", "1: bought on the day of the showing or within the label window after it."),
         *[Column(name, "float", "Ranking feature (models.ranking_features).", digits=6) for name in FEATURES],
@@ -51,7 +57,7 @@ CONTRACT = Table(
         TableInput("silver.user_item_daily", days=LABEL_DAYS + 1, alias="outcomes"),
         *feature_inputs(lag=LABEL_DAYS + 1),
     ],
-    checks=[in_set("source", ("impression", "action", "uniform", "history"))],
+    checks=[in_set("source", ("impression", "action", "uniform", "popular", "history"))],
 )
 
 
@@ -70,7 +76,13 @@ def shown_pairs(
     positives = actions.select("shown_ds", "user_id", "item_id").join(
         logged, ["shown_ds", "user_id", "item_id"], "left_anti"
     )
-    drawn = _uniform(positives, item_stats, params).unionByName(_own(positives, owned, item_stats, params))
+    drawn = (
+        _drawn(positives, item_stats, "uniform", params.uniform_negatives, None, params.seed)
+        .unionByName(
+            _drawn(positives, item_stats, "popular", params.popular_negatives, params.popular_pool, params.seed)
+        )
+        .unionByName(_own(positives, owned, item_stats, params))
+    )
     first = Window.partitionBy("shown_ds", "user_id", "item_id").orderBy("source")
     made = positives.withColumn("source", F.lit("action")).unionByName(drawn)
     # "action" sorts first, so a draw that hits a positive is dropped; so is one that was shown
@@ -83,26 +95,27 @@ def shown_pairs(
     return logged.unionByName(made.withColumn("position", F.lit(1)).select(*logged.columns))
 
 
-def _uniform(positives: DataFrame, item_stats: DataFrame, params: Params) -> DataFrame:
-    """Items drawn with equal chance from what was on offer the day before."""
-    order = Window.partitionBy("ds").orderBy(F.xxhash64(F.lit(params.seed), "item_id"), "item_id")
+def _drawn(
+    positives: DataFrame, item_stats: DataFrame, source: str, number: int, pool: int | None, seed: int
+) -> DataFrame:
+    """``number`` items a positive, drawn with equal chance from the ``pool`` most popular on offer the day before."""
+    score = F.struct("target_users_7d", "target_users_28d", -F.col("item_id"))
+    order = Window.partitionBy("ds").orderBy(score.desc())
     offered = item_stats.where("is_eligible").select(
         F.date_add("ds", 1).alias("shown_ds"),
         F.col("item_id").alias("drawn"),
         (F.row_number().over(order) - 1).alias("place"),
-        F.count(F.lit(1)).over(Window.partitionBy("ds")).alias("size"),
     )
-    sizes = offered.groupBy("shown_ds").agg(F.max("size").alias("size"))
-    number = F.explode(F.sequence(F.lit(1), F.lit(params.uniform_negatives)))
+    offered = offered if pool is None else offered.where(F.col("place") < pool)
+    sizes = offered.groupBy("shown_ds").agg(F.count(F.lit(1)).alias("size"))
+    chance = F.xxhash64(F.lit(seed), F.lit(source), "shown_ds", "user_id", "item_id", "number")
     draws = (
         positives.join(F.broadcast(sizes), "shown_ds")
-        .withColumn("number", number)
-        .withColumn(
-            "place", F.pmod(F.xxhash64(F.lit(params.seed), "shown_ds", "user_id", "item_id", "number"), F.col("size"))
-        )
+        .withColumn("number", F.explode(F.sequence(F.lit(1), F.lit(number))))
+        .withColumn("place", F.pmod(chance, F.col("size")))
     )
-    return draws.join(offered.drop("size"), ["shown_ds", "place"]).select(
-        "shown_ds", "user_id", F.col("drawn").alias("item_id"), F.lit("uniform").alias("source")
+    return draws.join(offered, ["shown_ds", "place"]).select(
+        "shown_ds", "user_id", F.col("drawn").alias("item_id"), F.lit(source).alias("source")
     )
 
 

@@ -131,6 +131,7 @@ def test_nothing_of_the_day_of_the_showing_or_later_reaches_a_feature(spark, cle
 
 
 PEOPLE = range(1, 21)
+STATS = "ds date, item_id bigint, is_eligible boolean, target_users_7d int, target_users_28d int"
 OFFERED, SOLD_OUT = range(100, 110), range(110, 114)
 
 
@@ -143,7 +144,8 @@ def owned_by(user):
 def draw(spark):
     """Draws for one positive of each of 20 users, with the inputs' rows in a given order."""
     positives = [(SHOWN, u, 100 + u % 10) for u in PEOPLE]
-    stats = [(KNOWN, i, i in OFFERED) for i in (*OFFERED, *SOLD_OUT)]
+    # ever fewer people want the offered ones; most want what is sold out
+    stats = [(KNOWN, i, i in OFFERED, 0 if i in OFFERED else 99, 200 - i) for i in (*OFFERED, *SOLD_OUT)]
     owned = [(SHOWN, u, i) for u in PEOPLE if u % 2 for i in (100 + u % 10, *owned_by(u), SOLD_OUT[0])]
 
     def make(order: int = 0, logged: tuple = (), **params):
@@ -152,9 +154,9 @@ def draw(spark):
         made = shown_pairs(
             spark.createDataFrame(list(logged), "ds date, user_id bigint, item_id bigint, position int"),
             spark.createDataFrame(shuffled[0], "shown_ds date, user_id bigint, item_id bigint"),
-            spark.createDataFrame(shuffled[1], "ds date, item_id bigint, is_eligible boolean"),
+            spark.createDataFrame(shuffled[1], STATS),
             spark.createDataFrame(shuffled[2], "shown_ds date, user_id bigint, item_id bigint"),
-            Params(uniform_negatives=4, history_negatives=2, **params),
+            Params(uniform_negatives=4, popular_negatives=2, popular_pool=3, history_negatives=2, **params),
         )
         return sorted((r["source"], r["user_id"], r["item_id"], r["position"]) for r in made.collect())
 
@@ -189,8 +191,14 @@ def test_a_drawn_pair_is_never_a_positive_nor_there_twice(drawn):
 def test_uniform_draws_are_of_what_was_on_offer_and_reach_all_of_it(drawn):
     found = pairs(drawn, "uniform")
     assert {i for _, i in found} == set(OFFERED)
-    # 4 draws for each of 20, less those that hit a positive or each other
-    assert 40 < len(found) <= 80
+    # 4 draws for each of 20, less those that hit a positive, each other or a popular one
+    assert 35 < len(found) <= 80
+
+
+def test_popular_draws_are_of_the_most_wanted_on_offer(drawn):
+    found = pairs(drawn, "popular")
+    assert {i for _, i in found} == {100, 101, 102}
+    assert 20 < len(found) <= 40
 
 
 def test_history_draws_are_of_the_user_s_own_items_that_are_on_offer(drawn):
