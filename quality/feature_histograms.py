@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -93,26 +93,33 @@ CONTRACT = Table(
 
 
 def build(*, days: DayRange, params: Params, **tables: DataFrame) -> DataFrame:
-    parts = [
-        part
-        for each in CONTRACT.inputs
-        for part in histograms(tables[each.argument], CONTRACTS[each.table], params.categories)
+    return histograms([(CONTRACTS[i.table], tables[i.argument]) for i in CONTRACT.inputs], params.categories)
+
+
+def histograms(tables: Sequence[tuple[Table, DataFrame]], categories: int) -> DataFrame:
+    """Histograms of all tables' features, in one aggregation."""
+    names = [(table.name, column.name) for table, _ in tables for column in watched(table)]
+    values = reduce(DataFrame.unionByName, [values_of(frame, table, names) for table, frame in tables])
+    counted = (
+        values.withColumn("bucket", bucket_of(F.col("number")))
+        .groupBy("ds", "of", "at", "bucket", "text")
+        .agg(F.count(F.lit(1)).alias("n"), F.min("number").alias("low"), F.max("number").alias("high"))
+    )
+    return named(without_rare(counted, categories), names)
+
+
+def values_of(frame: DataFrame, table: Table, names: Sequence[tuple[str, str]]) -> DataFrame:
+    """A row a value: ``ds``, the kind of row (``of``), the feature's place in ``names``, the number or text."""
+    split = F.col(SPLIT) if SPLIT in table.keys else F.lit(None).cast("string")
+    values = [
+        F.struct(
+            F.lit(names.index((table.name, c.name))).alias("at"),
+            (measured(c) if c.type in NUMBERS else F.lit(None).cast("double")).alias("number"),
+            (F.col(c.name) if c.type in CATEGORIES else F.lit(None)).cast("string").alias("text"),
+        )
+        for c in watched(table)
     ]
-    return reduce(DataFrame.unionByName, parts)
-
-
-def histograms(frame: DataFrame, contract: Table, categories: int) -> Iterator[DataFrame]:
-    """Histograms of a table's numbers and of its categories, each in one aggregation."""
-    numbers = [c for c in watched(contract) if c.type in NUMBERS]
-    texts = [c for c in watched(contract) if c.type in CATEGORIES]
-    if numbers:
-        values = {c.name: measured(c) for c in numbers}
-        made = counted(frame, contract, values, bucket_of(F.col("value")))
-        yield named(made, contract, list(values), NUMBER)
-    if texts:
-        values = {c.name: F.col(c.name).cast("string") for c in texts}
-        made = counted(frame, contract, values, F.col("value"))
-        yield named(without_rare(made, categories), contract, list(values), CATEGORY)
+    return frame.select("ds", split.alias("of"), F.inline(F.array(*values)))
 
 
 def measured(column: Column) -> SparkColumn:
@@ -128,43 +135,31 @@ def bucket_of(value: SparkColumn) -> SparkColumn:
     """Index of the logarithmic bucket: 0 holds zero, the sign is the value's, larger is further from zero."""
     growth = math.log((1 + ACCURACY) / (1 - ACCURACY))
     offset = 1 - math.ceil(math.log(SMALLEST) / growth)
-    index = F.ceil(F.round(F.log(F.abs(value)) / F.lit(growth), 9)).cast("int") + offset
+    index = F.ceil(F.log(F.abs(value)) / F.lit(growth)).cast("int") + offset
     return F.when(F.abs(value) < SMALLEST, F.lit(0)).otherwise(F.signum(value).cast("int") * index)
 
 
-def counted(frame: DataFrame, contract: Table, values: dict[str, SparkColumn], bucket: SparkColumn) -> DataFrame:
-    """Rows of each day, column (by its number), kind of row and bucket; the bucket of missing values is null."""
-    split = F.col(SPLIT) if SPLIT in contract.keys else F.lit(None).cast("string")
-    pairs = [F.struct(F.lit(at).alias("at"), value.alias("value")) for at, value in enumerate(values.values())]
+def without_rare(counted: DataFrame, categories: int) -> DataFrame:
+    """The most frequent categories of each day and feature; the others added up as ``REST``."""
+    is_text = F.col("text").isNotNull()
+    common = Window.partitionBy("ds", "of", "at", is_text).orderBy(F.col("n").desc(), "text")
+    rare = is_text & (F.row_number().over(common) > categories)
     return (
-        frame.select("ds", split.alias("of"), F.explode(F.array(*pairs)).alias("pair"))
-        .select("ds", "of", "pair.*")
-        .withColumn("bucket", bucket)
-        .groupBy("ds", "of", "at", "bucket")
-        .agg(F.count(F.lit(1)).alias("n"), F.min("value").alias("low"), F.max("value").alias("high"))
+        counted.withColumn("text", F.when(rare, F.lit(REST)).otherwise(F.col("text")))
+        .groupBy("ds", "of", "at", "bucket", "text")
+        .agg(F.sum("n").alias("n"), F.min("low").alias("low"), F.max("high").alias("high"))
     )
 
 
-def without_rare(made: DataFrame, categories: int) -> DataFrame:
-    """The most frequent categories of each day and column; the others added up as ``REST``."""
-    common = Window.partitionBy("ds", "of", "at").orderBy(F.col("bucket").isNull().desc(), F.col("n").desc(), "bucket")
-    kept = (F.row_number().over(common) <= categories) | F.col("bucket").isNull()
-    return (
-        made.withColumn("bucket", F.when(kept, F.col("bucket")).otherwise(F.lit(REST)))
-        .groupBy("ds", "of", "at", "bucket")
-        .agg(F.sum("n").alias("n"))
-        .withColumns({name: F.lit(None).cast("double") for name in ("low", "high")})
-    )
-
-
-def named(made: DataFrame, contract: Table, columns: Sequence[str], kind: str) -> DataFrame:
-    column = F.element_at(F.array(*[F.lit(c) for c in columns]), F.col("at") + 1)
-    return made.select(
+def named(counted: DataFrame, names: Sequence[tuple[str, str]]) -> DataFrame:
+    table, column = (F.element_at(F.array(*[F.lit(n[part]) for n in names]), F.col("at") + 1) for part in (0, 1))
+    kinds = F.when(F.col("text").isNotNull(), CATEGORY).when(F.col("bucket").isNotNull(), NUMBER).otherwise(MISSING)
+    return counted.select(
         "ds",
-        F.lit(contract.name).alias("table"),
+        table.alias("table"),
         F.concat(column, F.coalesce(F.concat(F.lit("["), "of", F.lit("]")), F.lit(""))).alias("feature"),
-        F.when(F.col("bucket").isNull(), MISSING).otherwise(kind).alias("kind"),
-        F.coalesce(F.col("bucket").cast("string"), F.lit("")).alias("bucket"),
+        kinds.alias("kind"),
+        F.coalesce("text", F.col("bucket").cast("string"), F.lit("")).alias("bucket"),
         "n",
         "low",
         "high",
