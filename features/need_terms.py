@@ -63,6 +63,8 @@ CONTRACT = Artifact(
 
 def build(reviews: DataFrame, items: DataFrame, *, days: DayRange, params: Params, out: Path) -> dict[str, Any]:
     """Write ``terms.json``: the version of the lexicon and ``{word: {need: weight}}``."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
     lexicon = need_lexicon(params.lexicon)
     said = reviews.select("text")
     told = items.select(F.concat_ws(". ", "title", "description").alias("text"))
@@ -73,7 +75,7 @@ def build(reviews: DataFrame, items: DataFrame, *, days: DayRange, params: Param
     words = vocabulary(documents, params.min_texts, params.max_share, params.max_words)
     opinions = Matcher(sentiment.words)
     ignored = {word for word in words if opinions.units([word])[0].term is not None} | lexicon.rejections
-    ignored |= {token for brand in _brands(items) for token in tokeniser(brand)}
+    ignored |= ENGLISH_STOP_WORDS | {token for brand in _brands(items) for token in tokeniser(brand)}
     found = nearest(
         words,
         word_vectors(documents, words, params.dimensions),

@@ -49,8 +49,8 @@ def test_without_reviews_nothing_is_fitted(frame, tmp_path):
     assert (facts["texts"], terms) == (0, {})
 
 
-def test_opinions_and_brands_are_no_terms(frame, tmp_path):
-    about = [text.replace("kombucha", "kombucha delicious Acme") for text in ABOUT]
+def test_opinions_brands_and_stop_words_are_no_terms(frame, tmp_path):
+    about = [text.replace("kombucha", "kombucha delicious would Acme") for text in ABOUT]
     _, terms = fitted(frame, tmp_path / "a", about + OTHER, [("2024-03-28", "x", None, "ACME")], **OPTIONS)
     assert set(terms) == {"kombucha"}
 
