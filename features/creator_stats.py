@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyspark.sql import Column as SparkColumn
@@ -9,7 +10,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from features.item_stats import on_offer
-from features.quality import against, mixed, shrunk
+from features.quality import excess, mixed, shrunk
 from features.windows import spread, summed
 from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
 
@@ -24,16 +25,16 @@ STAGES = ("novice", "waist", "head")
 class Params:
     """Shares of creators by exposure that are head and waist; strength of the priors; weights of the quality.
 
-    ``prior_targets`` come before both weeks of the growth, ``prior_clicks``, ``prior_plays`` and
-    ``prior_impressions`` at the market's mean before the depth, the completion and the refusals.
+    ``prior_targets`` come before both weeks of the growth; ``prior_engagements``, ``prior_plays`` and
+    ``prior_negatives`` pull the depth, the completion and the refusals to the market's mean.
     """
 
     head_share: float = 0.10
     waist_share: float = 0.30
     prior_targets: float = 10.0
-    prior_clicks: float = 20.0
+    prior_engagements: float = 10.0
     prior_plays: float = 20.0
-    prior_impressions: float = 100.0
+    prior_negatives: float = 5.0
     depth_weight: float = 0.4
     completion_weight: float = 0.4
     negative_weight: float = 0.2
@@ -44,8 +45,8 @@ CONTRACT = Table(
     group="features",
     owner="item-understanding",
     description="Stage, quality, growth and retention of every known creator: quality is the weighted mean of "
-    "interaction depth and completion, and of refusals as 1 - x, each shrunk to the market's mean; a part that the "
-    "market has no data of is left out.",
+    "interaction depth and completion, and of refusals as 1 - x, held against the market's mean "
+    "(features.quality); a part that the market has no data of is left out.",
     columns=[
         Column("creator_id", "bigint", "Surrogate creator key."),
         Column("stage", "string", "novice, waist or head: as the source says, else by exposure in 28 days."),
@@ -58,9 +59,13 @@ CONTRACT = Table(
             for name in SUMS
             for n in WINDOWS
         ],
-        Column("quality_depth", "double", "Engagements by click, against the market's mean: 0.5 is mean.", digits=6),
+        Column(
+            "quality_depth", "double", "Engagements against those to expect of the clicks: 0.5 is as many.", digits=6
+        ),
         Column("quality_completion", "double", "Mean play ratio in 28 days, shrunk.", digits=6),
-        Column("quality_negative", "double", "Refusals by showing, against the mean: 0.5 is mean.", digits=6),
+        Column(
+            "quality_negative", "double", "Refusals against those to expect of the showings: 0.5 is as many.", digits=6
+        ),
         Column("quality", "double", "Weighted mean of the parts, refusals as 1 - x.", digits=6),
         Column("growth_7d", "double", "Targets of 7 days by those of the 7 days before, smoothed, less 1.", digits=6),
         Column("fans_before", "int", "Users who acted on the creator's items 8 to 28 days ago.", "people"),
@@ -145,7 +150,7 @@ def _fans(user_item_daily: DataFrame, of: DataFrame, days: DayRange) -> DataFram
     )
 
 
-def _parts(params: Params, market_sum) -> dict[str, SparkColumn]:
+def _parts(params: Params, market_sum: Callable[[str | SparkColumn], SparkColumn]) -> dict[str, SparkColumn]:
     """The three parts, null where the market has no data of them."""
     seen = F.greatest("impressions_28d", "targets_28d")
     looked = F.greatest("clicks_28d", "targets_28d")
@@ -153,9 +158,9 @@ def _parts(params: Params, market_sum) -> dict[str, SparkColumn]:
     completion = F.try_divide(market_sum("_play_sum"), market_sum("_plays"))
     refusals = F.try_divide(market_sum("negatives_28d"), market_sum(seen))
     return {
-        "quality_depth": against(shrunk(F.col("engagements_28d"), looked, depth, params.prior_clicks), depth),
+        "quality_depth": excess(F.col("engagements_28d"), looked, depth, params.prior_engagements),
         "quality_completion": shrunk(F.col("_play_sum"), F.col("_plays"), completion, params.prior_plays),
-        "quality_negative": against(shrunk(F.col("negatives_28d"), seen, refusals, params.prior_impressions), refusals),
+        "quality_negative": excess(F.col("negatives_28d"), seen, refusals, params.prior_negatives),
     }
 
 

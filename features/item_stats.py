@@ -8,7 +8,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from features.quality import against, mixed, shrunk
+from features.quality import excess, mixed, shrunk
 from features.windows import spread, summed
 from jobs.contract import Column, DayRange, Table, TableInput, between
 from jobs.settings import Market
@@ -26,6 +26,7 @@ class Params:
     prior_clicks: float = 4.0
     prior_plays: float = 20.0
     prior_ratings: float = 5.0
+    prior_negatives: float = 5.0
     head_share: float = 0.2
     completion_weight: float = 0.4
     rating_weight: float = 0.4
@@ -37,8 +38,8 @@ CONTRACT = Table(
     group="features",
     owner="item-understanding",
     description="What every known item is, its popularity windows, rates, quality, price move, age and "
-    "eligibility. Quality is the weighted mean of completion, rating / 5 and refusals as 1 - x, each shrunk to the "
-    "market's mean; a part that the market has no data of is left out.",
+    "eligibility. Quality is the weighted mean of completion, rating / 5 and refusals as 1 - x, held against the "
+    "market's mean (features.quality); a part that the market has no data of is left out.",
     columns=[
         Column("item_id", "bigint", "Surrogate item key."),
         Column("category", "string", "Primary category."),
@@ -56,7 +57,9 @@ CONTRACT = Table(
         Column("ratings_28d", "int", "Ratings behind it."),
         Column("quality_completion", "double", "Mean play ratio in 28 days, shrunk.", digits=6),
         Column("quality_rating", "double", "Mean rating in 28 days, shrunk.", digits=6),
-        Column("quality_negative", "double", "Refusals by showing, against the mean: 0.5 is mean.", digits=6),
+        Column(
+            "quality_negative", "double", "Refusals against those to expect of the showings: 0.5 is as many.", digits=6
+        ),
         Column("quality", "double", "Weighted mean of the parts, from 0 to 1.", digits=6),
         Column("price_minor", "bigint", "Price.", "minor"),
         Column("price_drop", "double", "1 - price / highest price in 28 days.", digits=6),
@@ -143,9 +146,7 @@ def _parts(params: Params, of_market: dict[str, SparkColumn]) -> dict[str, Spark
     return {
         "quality_completion": shrunk(F.col("_play_sum"), F.col("_plays"), completion, params.prior_plays),
         "quality_rating": shrunk(F.col("_rating_sum"), F.col("ratings_28d"), rating, params.prior_ratings),
-        "quality_negative": against(
-            shrunk(F.col("negatives_28d"), F.col("_seen"), refusals, params.prior_impressions), refusals
-        ),
+        "quality_negative": excess(F.col("negatives_28d"), F.col("_seen"), refusals, params.prior_negatives),
     }
 
 

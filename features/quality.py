@@ -1,4 +1,4 @@
-"""Scores of quality from few observations: rates shrunk to the market's mean, held against it, and mixed."""
+"""Scores of quality from few observations: means shrunk to the market's, counts against what to expect, mixes."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 
 
-def shrunk(total: Column, n: Column, mean: Column, strength: float) -> Column:
-    """``(total + strength * mean) / (n + strength)``: the rate as if ``strength`` average cases came before it.
+def shrunk(total: Column, n: Column, mean: Column, prior: float) -> Column:
+    """``(total + prior * mean) / (n + prior)``: the mean as if ``prior`` average cases came before it.
 
     Null where the market has no mean.
     """
-    return (total + strength * mean) / (n + strength)
+    return (total + prior * mean) / (n + prior)
 
 
-def against(rate: Column, mean: Column) -> Column:
-    """``rate / (rate + mean)``, in [0, 1): 0.5 at the mean, 2/3 at twice it; null where both are 0."""
-    return F.try_divide(rate, rate + mean)
+def excess(observed: Column, n: Column, mean: Column, prior: float) -> Column:
+    """``(observed + prior) / (observed + expected + 2 prior)`` with ``expected = n * mean``.
+
+    0.5 for as many as expected, near 1 for many times more. ``prior`` is counted on both sides, so rare events say
+    little until several were seen. Null where the market has none of them.
+    """
+    expected = n * F.when(mean > 0, mean)
+    return (observed + prior) / (observed + expected + 2 * prior)
 
 
 def mixed(parts: Sequence[tuple[Column, float]]) -> Column:

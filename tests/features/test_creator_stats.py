@@ -100,19 +100,19 @@ def test_quality_by_hand(stats):
             daily(10, shown=100, clicks=20, engaged=12, negatives=0, play=(16.0, 20)),
             daily(20, shown=100, clicks=20, engaged=0, negatives=2, play=(4.0, 20)),
         ],
-        prior_clicks=20.0,
+        prior_engagements=10.0,
         prior_plays=20.0,
-        prior_impressions=100.0,
+        prior_negatives=5.0,
     )
     good, bad, unseen = found[1], found[2], found[3]
-    # market: 12 engagements by 40 clicks = 0.3; good (12 + 20 * 0.3) / (20 + 20) = 0.45, against it 0.45 / 0.75
-    assert (good["quality_depth"], unseen["quality_depth"]) == (0.6, 0.5)
+    # market: 12 engagements of 40 clicks, so 6 of 20 are to be expected: (12 + 10) / (12 + 6 + 20)
+    assert (good["quality_depth"], unseen["quality_depth"]) == (round(22 / 38, 6), 0.5)
     # market: 20 of 40 plays = 0.5; (16 + 10) / 40 and (4 + 10) / 40
     assert (good["quality_completion"], bad["quality_completion"], unseen["quality_completion"]) == (0.65, 0.35, 0.5)
-    # market: 2 of 200 = 0.01; (0 + 1) / 200 = 0.005 against 0.01 is 1/3; (2 + 1) / 200 = 0.015 is 0.6
-    assert (good["quality_negative"], bad["quality_negative"]) == (round(1 / 3, 6), 0.6)
-    # 0.4 * 0.6 + 0.4 * 0.65 + 0.2 * 2/3; of the average 0.4 * 0.5 + 0.4 * 0.5 + 0.2 * 0.5
-    assert good["quality"] == pytest.approx(0.24 + 0.26 + 0.4 / 3, abs=1e-6)
+    # market: 2 of 200, so one of 100 is to be expected: (0 + 5) / (0 + 1 + 10) and (2 + 5) / (2 + 1 + 10)
+    assert (good["quality_negative"], bad["quality_negative"]) == (round(5 / 11, 6), round(7 / 13, 6))
+    # 0.4 * 22/38 + 0.4 * 0.65 + 0.2 * 6/11; of the average 0.4 * 0.5 + 0.4 * 0.5 + 0.2 * 0.5
+    assert good["quality"] == pytest.approx(0.4 * 22 / 38 + 0.26 + 1.2 / 11, abs=1e-6)
     assert unseen["quality"] == 0.5 > bad["quality"]
 
 

@@ -129,14 +129,14 @@ def test_quality_is_a_mix_of_what_was_shrunk_to_the_market(spark):
     assert (good["quality_completion"], bad["quality_completion"], unseen["quality_completion"]) == (0.65, 0.35, 0.5)
     # market: 30 of 10 ratings = 3; (25 + 5 * 3) / (5 + 5)
     assert (good["quality_rating"], bad["quality_rating"], unseen["quality_rating"]) == (4.0, 2.0, 3.0)
-    # market: 2 of 200 = 0.01; (0 + 1) / 200 = 0.005 against 0.01 is 1/3; (2 + 1) / 200 = 0.015 is 0.6
+    # market: 2 of 200, so one of 100 is to be expected: (0 + 5) / (0 + 1 + 10) and (2 + 5) / (2 + 1 + 10)
     assert (good["quality_negative"], bad["quality_negative"], unseen["quality_negative"]) == (
-        round(1 / 3, 6),
-        0.6,
+        round(5 / 11, 6),
+        round(7 / 13, 6),
         0.5,
     )
-    # 0.4 * 0.65 + 0.4 * 4/5 + 0.2 * 2/3 and 0.4 * 0.5 + 0.4 * 3/5 + 0.2 * 0.5
-    assert good["quality"] == pytest.approx(0.26 + 0.32 + 0.4 / 3, abs=1e-6)
+    # 0.4 * 0.65 + 0.4 * 4/5 + 0.2 * 6/11 and 0.4 * 0.5 + 0.4 * 3/5 + 0.2 * 0.5
+    assert good["quality"] == pytest.approx(0.26 + 0.32 + 1.2 / 11, abs=1e-6)
     assert unseen["quality"] == 0.54 > bad["quality"]
 
 

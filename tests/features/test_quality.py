@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pyspark.sql import functions as F
 
-from features.quality import against, mixed, shrunk
+from features.quality import excess, mixed, shrunk
 
 
 def values(spark, *columns):
@@ -19,13 +19,15 @@ def test_few_cases_stay_at_the_mean_and_many_leave_it(spark):
     ) == [0.5, 0.75, None]
 
 
-def test_a_rate_against_the_mean(spark):
-    zero = F.lit(0.0)
-    assert values(spark, against(F.lit(0.2), F.lit(0.2)), against(F.lit(0.75), F.lit(0.25)), against(zero, zero)) == [
-        0.5,
-        0.75,  # 0.75 / 1
-        None,
-    ]
+def test_counts_against_what_to_expect(spark):
+    assert values(
+        spark,
+        excess(F.lit(2), F.lit(100), F.lit(0.02), 3.0),  # (2 + 3) / (2 + 2 + 6)
+        excess(F.lit(8), F.lit(100), F.lit(0.02), 3.0),  # (8 + 3) / (8 + 2 + 6)
+        excess(F.lit(0), F.lit(0), F.lit(0.02), 3.0),
+        excess(F.lit(0), F.lit(5), F.lit(0.0), 3.0),  # none in the whole market
+        excess(F.lit(0), F.lit(5), F.lit(None).cast("double"), 3.0),
+    ) == [0.5, 0.6875, 0.5, None, None]
 
 
 def test_parts_that_are_not_known_do_not_count(spark):
