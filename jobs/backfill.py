@@ -24,6 +24,7 @@ from jobs.planning import REBUILT, targets, touched_days
 from jobs.publishing import now_ms
 from jobs.releases import row_hash
 from jobs.runner import Runner
+from jobs.scan import published
 from jobs.settings import Settings
 from jobs.stages import Staged
 
@@ -90,10 +91,8 @@ def difference(runner: Runner, staged: Staged) -> list[dict[str, Any]]:
     """Staged rows against live ones, day by day, by key (by whole row where a table has no key)."""
     contract = runner.catalog.table(staged.table)
     new = runner.stages.frame(contract, staged.attempt)
-    opened = runner.lake.open(contract.name)
-    old = new.limit(0)
-    if opened is not None:
-        old = runner.spark.read.format("delta").load(str(runner.lake.path(contract.name))).where(staged.days.where())
+    live = published(runner.spark, runner.lake, contract, staged.days)
+    old = new.limit(0) if live is None else live
     found = {row["ds"]: row.asDict() for row in compared(contract, old, new).collect()}
     empty = {"live": 0, "staged": 0, "added": 0, "removed": 0, "changed": 0}
     rows = []

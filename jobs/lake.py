@@ -1,6 +1,6 @@
 """Delta tables by path: create from a contract, read days, publish staged files in one commit.
 
-A build's files are written by Spark into the table's own folder, under ``stage/<attempt>``, where no
+A build's files are written by Spark into the table's own folder, under ``stage/attempt=<id>``, where no
 reader looks. Publishing is one Delta commit that adds those files and removes the ones they replace:
 metadata only, so the window in which a crash could matter is one atomic log entry, and no row is
 written twice. A day that has no row ends up with no file.
@@ -127,6 +127,10 @@ class Lake:
 
     def path(self, table: str) -> Path:
         return self.settings.table_path(table)
+
+    def stage_folder(self, table: str, attempt: str) -> Path:
+        """Where an attempt stages rows; spelt like a partition, so that Spark reads published files of many at once."""
+        return self.path(table) / "stage" / f"attempt={attempt}"
 
     def open(self, table: str, version: int | None = None) -> DeltaTable | None:
         """The Delta table, or None when it was never created."""
@@ -309,8 +313,9 @@ class Lake:
         """
         opened = self.open(contract.name)
         live = set() if opened is None else {unquote(str(p)) for p in opened.file_uris()}
-        for root in (self.path(contract.name) / "stage").glob(f"{attempt}*"):
-            if root.name not in set(keep) and not any(f"{root}/" in path for path in live):
+        kept = {self.stage_folder(contract.name, each) for each in keep}
+        for root in self.stage_folder(contract.name, attempt).parent.glob(f"attempt={attempt}*"):
+            if root not in kept and not any(f"{root}/" in path for path in live):
                 shutil.rmtree(root)
 
     def append(self, contract: Table, rows: list[dict[str, Any]]) -> None:

@@ -64,7 +64,7 @@ class Publisher:
 
     def _publish_refused(self, contract: Table, staged: Staged) -> None:
         """Replace the quarantined rows of the rebuilt days by what this build refused."""
-        target = self.lake.path(ops.QUARANTINE.name) / "stage" / f"{staged.attempt}-{contract.name}"
+        target = self.lake.stage_folder(ops.QUARANTINE.name, f"{staged.attempt}-{contract.name}")
         if staged.reconciliation is not None and staged.reconciliation.refused:
             refused = self.stages.refused(contract, staged.attempt).where(~F.col(REJECT).isin(*COUNTED_ONLY))
             refused.select(

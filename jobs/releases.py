@@ -19,11 +19,12 @@ from pyspark.sql import functions as F
 from jobs import ops
 from jobs.artifacts import latest_artifact, pinned
 from jobs.contract import DayRange, Table
-from jobs.errors import PublishError
+from jobs.errors import ContractError, PublishError
 from jobs.lake import Lake
 from jobs.locks import exclusive
 from jobs.publishing import now_ms
 from jobs.runner import Runner
+from jobs.scan import published
 from jobs.settings import Settings
 from jobs.stages import Staged, row_hash
 
@@ -141,5 +142,7 @@ def rollback(settings: Settings, to: str | None, reason: str) -> dict[str, Any]:
 def content_of(runner: Runner, table: str, days: DayRange) -> str:
     """Content hash of published days of a table: equal rows give equal hashes, whatever files hold them."""
     contract = runner.table(table)
-    frame = runner.spark.read.format("delta").load(str(runner.lake.path(table))).where(days.where())
+    frame = published(runner.spark, runner.lake, contract, days)
+    if frame is None:
+        raise ContractError(f"{table} was never built: there is no content to compare.")
     return _content(frame, contract)

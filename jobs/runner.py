@@ -44,6 +44,7 @@ from jobs.lake import Lake
 from jobs.landing import landed_rows
 from jobs.publishing import Publisher, now_ms
 from jobs.reconcile import reconcile
+from jobs.scan import published
 from jobs.session import PACKAGES, ROOT, ship_code
 from jobs.settings import Settings
 from jobs.stages import Staged, Stages, conform
@@ -203,12 +204,14 @@ class Runner:
         if staged is not None:
             frame = self.stages.frame(contract, staged.attempt).where(window.where())
             frames.append(frame.withColumn(contract.replace_by, F.lit("")) if contract.append else frame)
-        other_days = [] if staged is None else [f"NOT ({staged.days.where()})"]
-        for lake, condition in self._lakes(each.table):
-            if (live := self._live(lake, contract, window, reader)) is not None:
-                for where in other_days + condition:
-                    live = live.where(where)
-                frames.append(live)
+        days_left = [day for day in window if staged is None or day not in set(staged.days)]
+        for lake in (self.lake, self.lake.behind):
+            if lake is not None:
+                versions = released(lake, window) if contract.append else None
+                live = published(self.spark, lake, contract, days_left, versions)
+                frames += [] if live is None else [live]
+                # of a private lake, the days that it built itself hide those of the lake behind it
+                days_left = [day for day in days_left if lake.behind and day not in set(lake.built(each.table))]
         if not frames:
             if not each.optional and each.table != reader:
                 raise ContractError(f"{reader} needs {each.table}, which was never built: run it first.")
@@ -216,22 +219,6 @@ class Runner:
             return self.spark.createDataFrame([], schema)
         names = [c.name for c in contract.schema]
         return reduce(DataFrame.unionByName, [frame.select(*names) for frame in frames])
-
-    def _lakes(self, table: str) -> list[tuple[Lake, list[str]]]:
-        """This lake, and the one behind it for the days of a table that this one did not build."""
-        if self.lake.behind is None:
-            return [(self.lake, [])]
-        own = ", ".join(f"DATE'{day}'" for day in self.lake.built(table))
-        return [(self.lake, []), (self.lake.behind, [f"ds NOT IN ({own})"] if own else [])]
-
-    def _live(self, lake: Lake, contract: Table, window: DayRange, reader: str) -> DataFrame | None:
-        opened = lake.open(contract.name)
-        if opened is None:
-            return None
-        if differences := lake.differences(contract, opened):
-            raise ContractError(f"{reader} cannot read {contract.name}: {'; '.join(differences)}.")
-        live = self.spark.read.format("delta").load(str(lake.path(contract.name))).where(window.where())
-        return live.where(F.col(contract.replace_by).isin(released(lake, window))) if contract.append else live
 
     def table(self, name: str) -> Table:
         return ops.BY_NAME[name] if name in ops.BY_NAME else self.catalog.table(name)

@@ -59,7 +59,7 @@ class Stages:
     spark: SparkSession
 
     def folder(self, contract: Table, attempt: str) -> Path:
-        return self.lake.path(contract.name) / "stage" / attempt
+        return self.lake.stage_folder(contract.name, attempt)
 
     def kept(self, contract: Table, attempt: str) -> Path:
         """The folder of the rows to publish: a row-preserving step has those that it refused beside it."""

@@ -25,6 +25,7 @@ from jobs.lake import Lake
 from jobs.landing import FEEDS, incomplete
 from jobs.landing_reader import read_landing
 from jobs.runner import Runner, run_folder
+from jobs.scan import published
 from jobs.session import connect, interrupt
 from jobs.settings import load_settings
 from jobs.stages import Staged
@@ -194,9 +195,9 @@ def _delivered_days(runner: Runner, days: DayRange) -> DayRange:
 
     frames: list[DataFrame] = []
     for feed in FEEDS:
-        if feed.mode == "facts" and runner.lake.open(f"bronze.{feed.name}") is not None:
-            path = str(runner.lake.path(f"bronze.{feed.name}"))
-            frames.append(runner.spark.read.format("delta").load(path).where(days.where()).select("ds", "event_ds"))
+        if feed.mode == "facts":
+            rows = published(runner.spark, runner.lake, runner.catalog.table(f"bronze.{feed.name}"), days)
+            frames += [] if rows is None else [rows.select("ds", "event_ds")]
     on_time = F.col("event_ds") >= F.date_sub("ds", LATE_DAYS)
     if not frames:
         return days

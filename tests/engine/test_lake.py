@@ -44,7 +44,7 @@ def lake_in(home: Path) -> Lake:
 
 def stage(lake: Lake, contract: Table, attempt: str, rows: dict[str, list[int]]) -> Path:
     """Files as a build leaves them: ``rows`` maps partition folders to numbers."""
-    root = lake.path(contract.name) / "stage" / attempt
+    root = lake.stage_folder(contract.name, attempt)
     for partition, numbers in rows.items():
         folder = root / partition
         folder.mkdir(parents=True)
