@@ -58,6 +58,7 @@ CONTRACT = Artifact(
     description="Words near the terms of each need, by vectors (PPMI, SVD) of the words of 90 days of reviews and of "
     "the items' texts. Without reviews there are none.",
     inputs=[TableInput("silver.reviews", days=HORIZON), TableInput("silver.items")],
+    every_days=7,
 )
 
 

@@ -55,7 +55,6 @@ CONTRACT = Table(
         Column("lexicons", "string", "Versions of the sentiment and the need lexicon, with hashes of their content."),
     ],
     keys=["review_id"],
-    grain="day",
     workers=True,
     inputs=[TableInput("silver.reviews"), ArtifactInput("features.need_terms", optional=True)],
     checks=[

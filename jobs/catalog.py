@@ -170,7 +170,7 @@ class Catalog:
                 "append": contract.append,
             }
         if isinstance(contract, Artifact):
-            described["columns"] = []
+            described |= {"columns": [], "every_days": contract.every_days}
         return described
 
 

@@ -204,6 +204,12 @@ class DayRange:
     def __str__(self) -> str:
         return str(self.first) if len(self) == 1 else f"{self.first} to {self.last}"
 
+    def split(self, starts: Sequence[dt.date]) -> list[DayRange]:
+        """The range cut before each of the days ``starts``."""
+        firsts = [self.first, *(d for d in sorted(starts) if self.first < d <= self.last)]
+        lasts = [*(d - dt.timedelta(days=1) for d in firsts[1:]), self.last]
+        return [DayRange(first, last) for first, last in zip(firsts, lasts, strict=True)]
+
     def where(self, column: str = "ds") -> str:
         """The range as a SQL predicate on a DATE column."""
         if len(self) == 1:
@@ -310,6 +316,8 @@ class Artifact:
     """The contract of a fitted thing: a folder with a checksum and what it was made from.
 
     ``build`` receives ``out``, an empty folder, writes its files there and returns a dict of facts.
+    It is fitted as of every ``every_days``-th day, counted from the calendar's first: which days these
+    are does not depend on when or in which order days are built.
     """
 
     name: str
@@ -317,9 +325,14 @@ class Artifact:
     owner: str
     description: str
     inputs: Sequence[TableInput | ArtifactInput] = ()
+    every_days: int = 1
     kind: str = field(default="artifact", init=False)
     grain: str = field(default="day", init=False)
     stateful: bool = field(default=False, init=False)
+
+    def fit_days(self, days: DayRange) -> list[dt.date]:
+        """The days of a range on which it is fitted."""
+        return [day for day in days if day.toordinal() % self.every_days == 0]
 
 
 @dataclass(frozen=True)

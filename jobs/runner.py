@@ -55,10 +55,10 @@ PARALLEL_BUILDS = 3
 
 
 def code_version() -> str:
-    """Hash of the project's Python source, recorded with every run."""
+    """Hash of the project's source and data files, recorded with every run."""
     found = hashlib.sha256()
-    for package in PACKAGES:
-        for source in sorted((ROOT / package).rglob("*.py")):
+    for package in (*PACKAGES, "metrics"):
+        for source in sorted(p for p in (ROOT / package).rglob("*") if p.suffix in (".py", ".yaml")):
             found.update(source.read_bytes())
     return found.hexdigest()[:16]
 
@@ -142,29 +142,20 @@ class Runner:
 
     def build(self, node: Node, days: DayRange) -> list[Staged]:
         """Build one node: an artifact (recorded at once) or a table (staged)."""
-        if isinstance(node.contract, Artifact):
-            self.build_artifact(node, days)
+        contract = node.contract
+        if isinstance(contract, Artifact):
+            # one that is fitted daily serves the newest day; a range needs no older ones
+            for day in [days.last] if contract.every_days == 1 else contract.fit_days(days):
+                self.build_artifact(node, day)
             return []
-        ranges = [days] if node.contract.grain == "range" else [DayRange.day(d) for d in days]
-        if len(ranges) == 1:
-            return [self.stage(node, ranges[0])]
-        return [self._stage_days(node, days, ranges)]
+        return [self.stage(node, days)]
 
-    def _stage_days(self, node: Node, days: DayRange, ranges: list[DayRange]) -> Staged:
-        """A node that builds one day at a time, over a range: the days share an attempt folder."""
-        folder = self._new_stage()
-        parts = [self.stage(node, day, folder) for day in ranges]
-        merged = Staged(
-            node.name,
-            days,
-            folder,
-            sum(p.seconds for p in parts),
-            {k: v for p in parts for k, v in p.rows.items()},
-            parts[-1].inputs,
-            parts[-1].params_hash,
-        )
-        self.staged[node.name] = merged
-        return merged
+    def _builds(self, node: Node, days: DayRange) -> list[DayRange]:
+        """The parts of a range that are built at once: days, or all between two fits of an artifact that is read."""
+        if node.contract.grain == "day":
+            return [DayRange.day(day) for day in days]
+        read = [self.catalog.node(each.artifact).contract for each in node.artifact_inputs]
+        return days.split([day for artifact in read if artifact.every_days > 1 for day in artifact.fit_days(days)])
 
     # -- inputs --------------------------------------------------------------------------------
 
@@ -239,18 +230,18 @@ class Runner:
         values = self.settings.market.params.get(node.name, {})
         return make_params(node.params, dict(values), f"market {self.settings.market.name}, params of {node.name}")
 
-    def _call(self, node: Node, days: DayRange, **more: Any) -> tuple[Any, dict[str, Any], str]:
+    def _call(self, node: Node, days: DayRange, **more: Any) -> tuple[Any, dict[str, Any]]:
         arguments, read = self.resolve(node, days)
         params = self.params(node)
         if "market" in inspect.signature(node.build).parameters:
             more["market"] = self.settings.market
-        return node.build(**arguments, days=days, params=params, **more), read, digest(params)
+        return node.build(**arguments, days=days, params=params, **more), read
 
     def _new_stage(self) -> str:
         """A folder name that was never used: published files stay where they were staged."""
         return f"{self.attempt}-{uuid.uuid4().hex[:8]}"
 
-    def stage(self, node: Node, days: DayRange, attempt: str | None = None) -> Staged:
+    def stage(self, node: Node, days: DayRange) -> Staged:
         """Write a build's rows where no reader looks, and check their structure.
 
         Raises
@@ -262,27 +253,21 @@ class Runner:
         """
         contract = node.contract
         started = time.monotonic()
-        attempt = attempt or self._new_stage()
-        if self._nothing_to_read(node, days):
-            rows, read, params_hash = {str(d): 0 for d in days}, {}, digest(self.params(node))
-        else:
-            frame, read, params_hash = self._call(node, days)
-            self.stages.write(contract, frame, attempt)
-            rows = self.stages.check(contract, days, attempt)
+        attempt = self._new_stage()
+        read, wrote = {}, False
+        for part in self._builds(node, days):
+            if not self._nothing_to_read(node, part):
+                frame, read = self._call(node, part)
+                self.stages.write(contract, frame, attempt)
+                wrote = True
+        rows = self.stages.check(contract, days, attempt) if wrote else {str(d): 0 for d in days}
         found = None
         if contract.rejects:
             found = reconcile(self.spark, self.lake, contract, str(self.stages.folder(contract, attempt)), days)
         self._count_landed(node, rows)
-        staged = Staged(
-            contract.name,
-            days,
-            attempt,
-            round(time.monotonic() - started, 3),
-            rows,
-            read,
-            params_hash,
-            reconciliation=found,
-        )
+        seconds = round(time.monotonic() - started, 3)
+        params = digest(self.params(node))
+        staged = Staged(contract.name, days, attempt, seconds, rows, read, params, reconciliation=found)
         self.staged[contract.name] = staged
         log.info("%s %s: %s rows staged in %.1f s", contract.name, days, sum(rows.values()), staged.seconds)
         return staged
@@ -331,14 +316,13 @@ class Runner:
 
     # -- artifacts -----------------------------------------------------------------------------
 
-    def build_artifact(self, node: Node, days: DayRange) -> Path:
-        """Fit an artifact as of the last day, move it to a folder named by its content, record it."""
-        ds = days.last
+    def build_artifact(self, node: Node, ds: dt.date) -> Path:
+        """Fit an artifact as of a day, move it to a folder named by its content, record it."""
         started = time.monotonic()
         root = self.settings.artifacts / node.name
         work = root / f".{self.attempt}"
         work.mkdir(parents=True, exist_ok=True)
-        facts, read, params_hash = self._call(node, DayRange.day(ds), out=work)
+        facts, read = self._call(node, DayRange.day(ds), out=work)
         target, checksum = artifacts.keep(work, root, ds)
         seconds = round(time.monotonic() - started, 3)
         row = {
@@ -352,7 +336,7 @@ class Runner:
             "at_ms": now_ms(),
         }
         self.lake.append(ops.ARTIFACT, [row])
-        self.publisher.log_artifact(ds, node.name, seconds, read, params_hash)
+        self.publisher.log_artifact(ds, node.name, seconds, read, digest(self.params(node)))
         log.info("%s %s: %s in %.1f s", node.name, ds, facts, seconds)
         return target
 

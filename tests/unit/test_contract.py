@@ -187,3 +187,12 @@ def test_a_mistyped_option_is_named_beside_its_default(option, value):
 def test_a_digest_depends_on_content_alone():
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
     assert digest(Options()) == digest({"length": 20, "share": 0.3, "off": [], "strict": False, "name": None})
+
+
+def test_a_range_is_cut_before_days():
+    days = DayRange(dt.date(2024, 3, 1), dt.date(2024, 3, 10))
+    assert [str(part) for part in days.split([dt.date(2024, 3, 8), dt.date(2024, 3, 1), dt.date(2024, 4, 1)])] == [
+        "2024-03-01 to 2024-03-07",
+        "2024-03-08 to 2024-03-10",
+    ]
+    assert days.split([]) == [days]

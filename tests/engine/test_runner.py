@@ -1,0 +1,83 @@
+"""How the runner cuts a range into builds: days where a table asks for it, and at the fits of an artifact."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import pytest
+from pyspark.sql import functions as F
+
+from jobs.catalog import Catalog
+from jobs.contract import Artifact, ArtifactInput, Column, DayRange, Node, Table, TableInput
+from jobs.runner import Runner
+
+# 2024-03-03 and 2024-03-10 are multiples of 7 when days are counted from the calendar's first
+FIRST, LAST = dt.date(2024, 3, 1), dt.date(2024, 3, 12)
+DAYS = DayRange(FIRST, LAST)
+
+
+def table(name, group, inputs=(), **more):
+    return Table(name, group, "me", "A table.", [Column("n", "int", "Number.")], ["n"], inputs, **more)
+
+
+@pytest.fixture
+def runner(settings, spark):
+    builds: dict[str, list[str]] = {}
+
+    def source(*, days, params):
+        return spark.createDataFrame([(day, day.day) for day in days], "ds date, n int")
+
+    def fit(source, *, days, params, out):
+        (out / "as_of.json").write_text(json.dumps(days.last.day))
+        return {"rows": source.count()}
+
+    def fitted(source, fit, *, days, params):
+        builds.setdefault("fitted", []).append(str(days))
+        as_of = json.loads((fit / "as_of.json").read_text()) if fit else 0
+        return source.select("ds", F.lit(as_of).alias("n"))
+
+    def by_day(source, *, days, params):
+        builds.setdefault("by_day", []).append(str(days))
+        return source
+
+    nodes = [
+        Node(table("silver.source", "silver"), source),
+        Node(Artifact("features.fit", "features", "me", "Fit.", [TableInput("silver.source", days=7)], 7), fit),
+        Node(
+            table(
+                "features.fitted",
+                "features",
+                [TableInput("silver.source"), ArtifactInput("features.fit", optional=True)],
+            ),
+            fitted,
+        ),
+        Node(table("features.by_day", "features", [TableInput("silver.source")], grain="day"), by_day),
+    ]
+    made = Runner(settings, Catalog({n.name: n for n in nodes}), spark, "run", None)
+    made.builds = builds
+    return made
+
+
+def test_a_table_of_days_and_the_readers_of_a_weekly_fit_are_built_in_parts(runner):
+    runner.build_group(runner.catalog.group("silver"), DAYS)
+    made = {s.table: s for s in runner.build_group(runner.catalog.group("features"), DAYS)}
+    assert runner.builds["by_day"] == [str(day) for day in DAYS]
+    assert runner.builds["fitted"] == [
+        "2024-03-01 to 2024-03-02",
+        "2024-03-03 to 2024-03-09",
+        "2024-03-10 to 2024-03-12",
+    ]
+    assert set(made["features.by_day"].rows.values()) == {1} and len(made["features.by_day"].rows) == 12
+    rows = runner.lake.rows("features.fitted").to_pylist()
+    # nothing was fitted before the first Sunday; then every day has the fit of its own week
+    assert {r["ds"].day: r["n"] for r in rows} == {d: 0 if d < 3 else 3 if d < 10 else 10 for d in range(1, 13)}
+
+
+def test_days_one_by_one_in_any_order_read_the_same_fits(runner):
+    runner.build_group(runner.catalog.group("silver"), DAYS)
+    runner.build_group(runner.catalog.group("features"), DAYS)
+    ranged = sorted((r["ds"], r["n"]) for r in runner.lake.rows("features.fitted").to_pylist())
+    for day in reversed(list(DAYS)):
+        runner.build_group(runner.catalog.group("features"), DayRange.day(day))
+    assert sorted((r["ds"], r["n"]) for r in runner.lake.rows("features.fitted").to_pylist()) == ranged
