@@ -111,7 +111,7 @@ def _time(name: str, description: str, required: bool = True) -> Field:
     return Field(name, "timestamp", description + " ISO 8601; UTC where it has no offset.", required=required)
 
 
-_TERMINALS = ("app", "mini_program", "h5")
+TERMINALS = ("app", "mini_program", "h5")
 _DWELL_DAY_MS = 86_400_000
 
 FEEDS: tuple[Feed, ...] = (
@@ -192,7 +192,7 @@ FEEDS: tuple[Feed, ...] = (
             Field("surface", "string", "Where: feed, search, detail.", required=True, values=SURFACES),
             Field("position", "int", "Place in the list, from 1.", required=True, low=1, high=10_000),
             Field("slot_type", "string", "organic, exploration, curated or ad.", values=SLOT_TYPES),
-            Field("terminal", "string", "app, mini_program or h5.", values=_TERMINALS),
+            Field("terminal", "string", "app, mini_program or h5.", values=TERMINALS),
             Field("policy", "string", "Name of the policy that chose it."),
             Field("propensity", "double", "Probability with which the policy chose it.", low=0, high=1),
             Field("load_ms", "int", "Time to load.", low=0, high=600_000, unit="ms"),
@@ -217,7 +217,7 @@ FEEDS: tuple[Feed, ...] = (
             Field("impression_id", "string", "The showing that led to it."),
             Field("request_id", "string", "The page or refresh it was part of."),
             Field("surface", "string", "Where.", values=SURFACES),
-            Field("terminal", "string", "app, mini_program or h5.", values=_TERMINALS),
+            Field("terminal", "string", "app, mini_program or h5.", values=TERMINALS),
             Field("dwell_ms", "bigint", "Time spent.", low=0, high=_DWELL_DAY_MS, unit="ms"),
             Field("play_ratio", "double", "Part played, 1 is to the end.", low=0, high=100),
             Field("rating", "double", "Rating given with it, 0 to 5.", low=0, high=5),

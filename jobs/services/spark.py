@@ -86,6 +86,8 @@ def configuration(state: State) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",
         "spark.sql.adaptive.enabled": "true",
+        # Beyond 128 groups Spark gives up hashing and sorts wherever it collects a list, a set or a mode.
+        "spark.sql.objectHashAggregate.sortBased.fallbackThreshold": "65536",
         "spark.sql.shuffle.partitions": os.environ.get("NIGHTJAR_SHUFFLE_PARTITIONS", "4"),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.parquet.compression.codec": "zstd",

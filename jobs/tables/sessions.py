@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between, no_rows_where
+from jobs.landing import TERMINALS
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,21 @@ CONTRACT = Table(
 )
 
 
+def most_used() -> SparkColumn:
+    """The terminal of most rows, of equally used ones the last by name; null where none is known.
+
+    Counted terminal by terminal: an aggregate over any values keeps a map a session and is many times slower.
+    """
+    counts = [F.struct(used(name).alias("rows"), F.lit(name).alias("name")) for name in TERMINALS]
+    most = F.array_max(F.array(*counts))
+    return F.when(most["rows"] > 0, most["name"])
+
+
+def used(terminal: str) -> SparkColumn:
+    """Rows from a terminal."""
+    return F.count_if(F.col("terminal") == terminal)
+
+
 def build(events: DataFrame, impressions: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
     def rows(source: DataFrame, **given: SparkColumn) -> DataFrame:
         kept = ("ds", "user_id", "at_ms", "terminal", "action", "position", "dwell_ms", "swipe_speed")
@@ -68,6 +86,6 @@ def build(events: DataFrame, impressions: DataFrame, *, days: DayRange, params: 
         F.max("position").alias("depth"),
         F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"),
         F.avg("swipe_speed").alias("swipe_speed"),
-        F.mode("terminal", deterministic=True).alias("terminal"),
-        F.count_distinct("terminal").cast("int").alias("terminals"),
+        most_used().alias("terminal"),
+        reduce(add, [(used(name) > 0).cast("int") for name in TERMINALS]).alias("terminals"),
     )

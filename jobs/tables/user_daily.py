@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between
 from jobs.interactions import NEGATIVE, PURCHASE, count_of, interactions
+from jobs.landing import TERMINALS
 from jobs.settings import Market
 
 COUNTS = {
@@ -56,7 +60,7 @@ def build(
     visits = events.groupBy("ds", "user_id").agg(
         count_of("login").alias("logins"),
         count_of("search").alias("searches"),
-        F.count_distinct("terminal").cast("int").alias("terminals"),
+        reduce(add, [F.max(F.col("terminal") == name).cast("int") for name in TERMINALS]).alias("terminals"),
     )
     shown = impressions.groupBy("ds", "user_id").agg(F.count("*").cast("int").alias("impressions"))
     joined = of_items.join(visits, ["ds", "user_id"], "full").join(shown, ["ds", "user_id"], "full")

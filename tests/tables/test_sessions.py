@@ -98,7 +98,7 @@ def test_the_terminal_of_a_session_is_the_one_used_most(frame):
         [shown(1, 1, terminal="h5"), shown(1, 2, terminal="h5")],
     )
     assert (found[1]["terminal"], found[1]["terminals"]) == ("h5", 2)
-    assert (found[2]["terminal"], found[2]["terminals"]) == ("h5", 2)  # a tie: the first by name
+    assert (found[2]["terminal"], found[2]["terminals"]) == ("mini_program", 2)  # a tie: the last by name
     assert (found[3]["terminal"], found[3]["terminals"]) == (None, 0)
 
 
