@@ -24,13 +24,12 @@ def cell_of(latitude: Column, longitude: Column) -> Column:
 
 
 def near(cell: Column, other: Column) -> Column:
-    """True for the same cell and for those that touch it: a place at a border shows in both.
-
-    Null where one is.
-    """
+    """True for the same cell and for those that touch it: a place at a border shows in both. False for nulls."""
     row, other_row = F.floor(cell / _ROOM), F.floor(other / _ROOM)
     apart = F.abs(_turn(cell, row) - _turn(other, other_row))
-    return (F.abs(row - other_row) <= 1) & (F.least(apart, 1 - apart) * _columns(row) <= 1.5)
+    beside = F.least(apart, 1 - apart) * _columns(row) <= 1.5
+    # in this order: most cells are rows apart, and the rest is not computed then
+    return cell.isNotNull() & other.isNotNull() & (F.abs(row - other_row) <= 1) & beside
 
 
 def _columns(row: Column) -> Column:

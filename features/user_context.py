@@ -6,6 +6,7 @@ working hours, or under the hint ``work``, and apart from home. Both need presen
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pyspark.sql import Column as SparkColumn
@@ -126,27 +127,41 @@ def _by_place(place_daily: DataFrame, days: DayRange) -> DataFrame:
 
 def _places(by_place: DataFrame, params: Params) -> DataFrame:
     """One row a user: what its cells, its districts and its sums say."""
-    kind, number = F.col("kind"), F.col("key").cast("bigint")
-    cell = F.struct(number.alias("cell"), "home", "home_days", "work", "work_days", "at_none")
+    is_cell, is_district, is_user = (F.col("kind") == kind for kind in ("cell", "district", "user"))
+    number = F.col("key").cast("bigint")
+    # structs compare field by field: most hours, then most days, then the lowest cell
+    home = F.struct("home", "home_days", (-number).alias("minus"))
+    cell = F.struct("work", "work_days", (-number).alias("minus"), "at_none")
     district = F.struct((-F.col("hours")).alias("order"), F.col("key").alias("name"))
     sums = ["at_home", "at_work", "at_transit", "at_district", "swipes", "swipe_sum", "swipe_square_sum"]
     users = by_place.groupBy("ds", "user_id").agg(
-        F.collect_list(F.when(kind == "cell", cell)).alias("cells"),
-        F.collect_list(F.when((kind == "district") & (F.col("days") >= params.min_days), district)).alias("seen"),
-        *[F.max(F.when(kind == "user", F.col(c))).alias(c) for c in sums],
+        F.max(F.when(is_cell & (F.col("home_days") >= params.min_days), home)).alias("_home"),
+        F.collect_list(F.when(is_cell, cell)).alias("_cells"),
+        F.collect_list(F.when(is_district & (F.col("days") >= params.min_days), district)).alias("_districts"),
+        *[F.max(F.when(is_user, F.col(c))).alias(c) for c in sums],
     )
-    home, work = _best("cells", "home", params), _best("apart", "work", params)
-    apart = F.filter("cells", lambda c: ~F.coalesce(near(c["cell"], F.col("home_cell")), F.lit(False)))
-    return (
-        users.withColumn("_home", home)
-        .withColumn("home_cell", -F.col("_home")["minus_cell"])
-        .withColumn("home_days", F.col("_home")["days"].cast("int"))
-        .withColumn("apart", apart)
-        .withColumn("_work", work)
-        .withColumn("work_cell", -F.col("_work")["minus_cell"])
-        .withColumn("work_days", F.col("_work")["days"].cast("int"))
-        .withColumn("districts", F.slice(F.array_sort("seen"), 1, params.districts)["name"])
-        .withColumns(_shares() | _swipes())
+    with_home = users.withColumns(
+        {"home_cell": -F.col("_home")["minus"], "home_days": F.col("_home")["home_days"].cast("int")}
+    )
+    with_work = with_home.withColumn("_work", F.array_max(F.filter("_cells", lambda c: _may_be_work(c, params))))
+    # each as a column first: used more than once below
+    with_hours = with_work.withColumn("work_cell", -F.col("_work")["minus"]).withColumns(
+        {
+            "at_home": F.col("at_home") + _unhinted(lambda cell: _beside(cell, "home_cell")),
+            "at_work": F.col("at_work")
+            + _unhinted(lambda cell: _beside(cell, "work_cell") & ~_beside(cell, "home_cell")),
+        }
+    )
+    return with_hours.select(
+        "ds",
+        "user_id",
+        "home_cell",
+        "home_days",
+        "work_cell",
+        F.col("_work")["work_days"].cast("int").alias("work_days"),
+        F.slice(F.array_sort("_districts"), 1, params.districts)["name"].alias("districts"),
+        *_shares(),
+        *_swipes(),
     )
 
 
@@ -155,39 +170,32 @@ def _days(when: SparkColumn) -> SparkColumn:
     return F.coalesce(F.bit_count(F.bit_or(F.when(when, F.expr("shiftleft(1, age)")))), F.lit(0))
 
 
-def _best(cells: str, what: str, params: Params) -> SparkColumn:
-    """The cell of most presence of a kind among those with enough days; of equals the lowest."""
-    enough = F.filter(cells, lambda c: c[f"{what}_days"] >= params.min_days)
-    order = F.transform(
-        enough,
-        lambda c: F.struct(c[what].alias("hours"), c[f"{what}_days"].alias("days"), (-c["cell"]).alias("minus_cell")),
-    )
-    return F.array_max(order)
+def _beside(cell: SparkColumn, known: str) -> SparkColumn:
+    return near(-cell["minus"], F.col(known))
 
 
-def _unhinted(cell: str, cells: str) -> SparkColumn:
-    """Hours without a hint at or beside a cell."""
-    there = F.filter(cells, lambda c: F.coalesce(near(c["cell"], F.col(cell)), F.lit(False)))
-    return F.aggregate(there, F.lit(0).cast("bigint"), lambda total, c: total + c["at_none"])
+def _may_be_work(cell: SparkColumn, params: Params) -> SparkColumn:
+    return (cell["work_days"] >= params.min_days) & ~_beside(cell, "home_cell")
 
 
-def _shares() -> dict[str, SparkColumn]:
-    hours = {
-        "home": F.col("at_home") + _unhinted("home_cell", "cells"),
-        "work": F.col("at_work") + _unhinted("work_cell", "apart"),
-        "transit": F.col("at_transit"),
-        "district": F.col("at_district"),
-    }
-    known = sum(hours.values(), F.lit(0))
-    return {f"{place}_share": F.try_divide(n, known) for place, n in hours.items()}
+def _unhinted(there: Callable[[SparkColumn], SparkColumn]) -> SparkColumn:
+    """Hours without a hint at the cells that meet ``there``."""
+    none = F.lit(0).cast("bigint")
+    return F.aggregate("_cells", none, lambda total, c: total + F.when(there(c), c["at_none"]).otherwise(none))
 
 
-def _swipes() -> dict[str, SparkColumn]:
+def _shares() -> list[SparkColumn]:
+    places = ("home", "work", "transit", "district")
+    known = sum((F.col(f"at_{place}") for place in places), F.lit(0))
+    return [F.try_divide(F.col(f"at_{place}"), known).alias(f"{place}_share") for place in places]
+
+
+def _swipes() -> list[SparkColumn]:
     n, total = F.col("swipes"), F.col("swipe_sum")
     # rounding may take a variance a hair below 0
     variance = F.greatest((F.col("swipe_square_sum") - F.try_divide(total * total, n)) / (n - 1), F.lit(0.0))
-    return {
-        "swipes": n.cast("int"),
-        "swipe_mean": F.try_divide(total, n),
-        "swipe_sd": F.when(n > 1, F.sqrt(variance)),
-    }
+    return [
+        n.cast("int").alias("swipes"),
+        F.try_divide(total, n).alias("swipe_mean"),
+        F.when(n > 1, F.sqrt(variance)).alias("swipe_sd"),
+    ]

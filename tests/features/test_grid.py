@@ -56,7 +56,7 @@ def test_the_ends_of_the_earth(cells, touching):
     # the northernmost of 40,000 rows has round(80,000 x cos 89.99775) = 3 columns; 190 / 360 is in the second
     assert (pole, south) == (39_999 * 100_000 + 1, 1)
     nearly = cells((0.0, 179.9999))[0]
-    assert touching((nearly, east), (own := pole, own), (pole, None)) == [True, True, None]
+    assert touching((nearly, east), (own := pole, own), (pole, None), (None, None)) == [True, True, False, False]
 
 
 def test_half_a_point_is_none(cells):
