@@ -1,7 +1,8 @@
 """A tiny simulated world, its history and its last night, built once for the tests that read them."""
 
+import datetime as dt
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,9 @@ def environment(home: Path) -> dict[str, str]:
 def land(home: Path) -> Settings:
     """Land the tiny world; the same files whoever calls it."""
     config = WorldConfig(users=150, items=240, creators=24, days=8, seed=3)
-    save_market(demo_market(config), home)
+    # the night is the one that heals windows for the week's late rows
+    weekday = dt.date.fromisoformat(NIGHT).weekday()
+    save_market(replace(demo_market(config), heal_weekday=weekday), home)
     settings = load_settings("demo")
     simulate(config, settings.landing, home / "truth")
     return settings
