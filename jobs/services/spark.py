@@ -74,6 +74,9 @@ def configuration(state: State) -> dict[str, str]:
         "spark.ui.retainedTasks": "200",
         "spark.connect.ui.retainedSessions": "5",
         "spark.connect.ui.retainedStatements": "5",
+        # A session keeps its last analysed plans, and a killed client's session stays until it times out.
+        "spark.connect.session.planCache.maxSize": "6",
+        "spark.connect.session.manager.defaultSessionTimeout": "30m",
         "spark.jars": ",".join(str(path) for path in jar_paths()),
         "spark.local.dir": str(scratch),
         "spark.scheduler.mode": "FAIR",
