@@ -6,7 +6,7 @@ import importlib
 import inspect
 import json
 import pkgutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -36,7 +36,7 @@ GROUPS: tuple[Group, ...] = (
     Group("bronze", "Take in what landed, as delivered."),
     Group("silver", "Type, deduplicate, quarantine; sessions and daily aggregates.", gate=True),
     Group("features", "What is known of users, items and pairs at the end of the day.", gate=True),
-    Group("examples", "Training rows whose label windows have closed."),
+    Group("examples", "Training rows whose label windows have closed; how each feature was distributed."),
     Group("fit", "Fit candidate models, build indexes."),
     Group("candidates", "Recall by channel, fuse."),
     Group("serving", "Score, rerank and explain the lists.", gate=True),
@@ -51,12 +51,15 @@ def _node(module: Any) -> Node:
 def discover(packages: Iterable[str] = NODE_PACKAGES) -> Catalog:
     """Import every module of ``packages`` and collect its node (``CONTRACT``) or nodes (``NODES``).
 
+    A module whose node is made from data files holds them against all contracts in ``validate(tables)``.
+
     Raises
     ------
     ContractError
-        Two nodes share a name, an input does not exist, or the nodes form a cycle.
+        Two nodes share a name, an input does not exist, the nodes form a cycle, or a data file does not fit.
     """
     nodes: dict[str, Node] = {}
+    validators: list[Callable[[Mapping[str, Table]], None]] = []
     for package in packages:
         root = importlib.import_module(package)
         for info in pkgutil.walk_packages(root.__path__, prefix=f"{package}."):
@@ -66,8 +69,13 @@ def discover(packages: Iterable[str] = NODE_PACKAGES) -> Catalog:
                 if node.name in nodes:
                     raise ContractError(f"{node.name} is declared in {nodes[node.name].module} and {info.name}.")
                 nodes[node.name] = replace(node, module=info.name)
+            if found and hasattr(module, "validate"):
+                validators.append(module.validate)
     catalog = Catalog(nodes)
     catalog.validate()
+    tables = {name: node.contract for name, node in nodes.items() if isinstance(node.contract, Table)}
+    for validate in validators:
+        validate(tables)
     return catalog
 
 

@@ -1,41 +1,22 @@
 """Training rows: left what was shown, right what was known before; only days whose label windows have closed.
 
 The rows of ``ds`` are the showings of ``ds - label_days``, with features as of the end of the day before
-that. Target actions outside of any showing are positives too, with seeded negatives from the items on offer
-and from the user's own earlier items; in a market without impressions these are all there is.
+that. Target actions outside of any showing are positives too, with seeded negatives (``training.pairs``);
+in a market without impressions these are all there is.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features.windows import spread
-from jobs.contract import Column, DayRange, Table, TableInput, in_set
-from models.ranking_features import FEATURES, PAIR_HORIZON, Known, assemble
+from jobs.contract import Column, DayRange, NoParams, Table, TableInput
+from models.ranking_features import CONTEXT, FEATURES, Known, assemble
 from models.ranking_features import inputs as feature_inputs
-
-LABEL_DAYS = 1
-"""Days after the showing in which a conversion counts; the click must come on the day itself."""
-
-
-@dataclass(frozen=True)
-class Params:
-    """Negatives drawn per positive where nothing was logged as shown, and the seed of the draw.
-
-    The mixture resembles the candidates that a ranker orders. From uniform draws alone it learns that whatever is
-    popular was taken, and from own items alone that whatever is known was not.
-    """
-
-    uniform_negatives: int = 5
-    popular_negatives: int = 5
-    popular_pool: int = 100
-    history_negatives: int = 5
-    seed: int = 7
-
+from models.training_pairs import CONTRACT as PAIRS
+from models.training_pairs import LABEL_DAYS
 
 CONTRACT = Table(
     name="training.examples",
@@ -43,132 +24,16 @@ CONTRACT = Table(
     owner="model-life",
     description="Showings of the day ds - 1 with labels from a closed window and features as known the day before.",
     columns=[
-        Column("user_id", "bigint", "Surrogate user key.", subject=True),
-        Column("item_id", "bigint", "Surrogate item key."),
-        Column("shown_ds", "date", "Day of the showing."),
-        Column("source", "string", "impression, action, or drawn: uniform, popular, history (own items)."),
-        Column("label", "int", "1: a target action on the day of the showing."),
-        Column("converted", "int", "1: bought on the day of the showing or within the label window after it."),
+        *[c for c in PAIRS.columns if c.name not in CONTEXT],
         *[Column(name, "float", "Ranking feature (models.ranking_features).", digits=6) for name in FEATURES],
     ],
-    keys=["user_id", "item_id"],
-    inputs=[
-        TableInput("silver.impressions", lag=LABEL_DAYS, optional=True),
-        TableInput("silver.user_item_daily", days=LABEL_DAYS + 1, alias="outcomes"),
-        *feature_inputs(lag=LABEL_DAYS + 1),
-    ],
-    checks=[in_set("source", ("impression", "action", "uniform", "popular", "history"))],
+    keys=PAIRS.keys,
+    inputs=[TableInput("training.pairs"), *feature_inputs(lag=LABEL_DAYS + 1)],
 )
 
 
-def shown_pairs(
-    impressions: DataFrame, actions: DataFrame, item_stats: DataFrame, owned: DataFrame, params: Params
-) -> DataFrame:
-    """``shown_ds, user_id, item_id, position, source``: logged showings; actions outside of them with drawn negatives.
-
-    People also return to an item without being shown it. Left out, a ranker would never learn that.
-    """
-    logged = (
-        impressions.groupBy(F.col("ds").alias("shown_ds"), "user_id", "item_id")
-        .agg(F.min("position").alias("position"))
-        .withColumn("source", F.lit("impression"))
-    )
-    positives = actions.select("shown_ds", "user_id", "item_id").join(
-        logged, ["shown_ds", "user_id", "item_id"], "left_anti"
-    )
-    drawn = (
-        _drawn(positives, item_stats, "uniform", params.uniform_negatives, None, params.seed)
-        .unionByName(
-            _drawn(positives, item_stats, "popular", params.popular_negatives, params.popular_pool, params.seed)
-        )
-        .unionByName(_own(positives, owned, item_stats, params))
-    )
-    first = Window.partitionBy("shown_ds", "user_id", "item_id").orderBy("source")
-    made = positives.withColumn("source", F.lit("action")).unionByName(drawn)
-    # "action" sorts first, so a draw that hits a positive is dropped; so is one that was shown
-    made = (
-        made.withColumn("_nth", F.row_number().over(first))
-        .where("_nth = 1")
-        .drop("_nth")
-        .join(logged, ["shown_ds", "user_id", "item_id"], "left_anti")
-    )
-    return logged.unionByName(made.withColumn("position", F.lit(1)).select(*logged.columns))
-
-
-def _drawn(
-    positives: DataFrame, item_stats: DataFrame, source: str, number: int, pool: int | None, seed: int
-) -> DataFrame:
-    """``number`` items a positive, drawn with equal chance from the ``pool`` most popular on offer the day before."""
-    score = F.struct("target_users_7d", "target_users_28d", -F.col("item_id"))
-    order = Window.partitionBy("ds").orderBy(score.desc())
-    offered = item_stats.where("is_eligible").select(
-        F.date_add("ds", 1).alias("shown_ds"),
-        F.col("item_id").alias("drawn"),
-        (F.row_number().over(order) - 1).alias("place"),
-    )
-    offered = offered if pool is None else offered.where(F.col("place") < pool)
-    sizes = offered.groupBy("shown_ds").agg(F.count(F.lit(1)).alias("size"))
-    chance = F.xxhash64(F.lit(seed), F.lit(source), "shown_ds", "user_id", "item_id", "number")
-    draws = (
-        positives.join(F.broadcast(sizes), "shown_ds")
-        .withColumn("number", F.explode(F.sequence(F.lit(1), F.lit(number))))
-        .withColumn("place", F.pmod(chance, F.col("size")))
-    )
-    return draws.join(offered, ["shown_ds", "place"]).select(
-        "shown_ds", "user_id", F.col("drawn").alias("item_id"), F.lit(source).alias("source")
-    )
-
-
-def _own(positives: DataFrame, owned: DataFrame, item_stats: DataFrame, params: Params) -> DataFrame:
-    """Items of the user's own earlier days: without them a ranker learns only that known beats unknown."""
-    offered = item_stats.where("is_eligible").select(F.date_add("ds", 1).alias("shown_ds"), "item_id")
-    per_user = positives.groupBy("shown_ds", "user_id").agg(F.count(F.lit(1)).alias("wanted"))
-    chance = F.xxhash64(F.lit(params.seed), "shown_ds", "user_id", "item_id")
-    order = Window.partitionBy("shown_ds", "user_id").orderBy(chance, "item_id")
-    return (
-        per_user.join(owned, ["shown_ds", "user_id"])
-        .join(offered, ["shown_ds", "item_id"], "left_semi")
-        .withColumn("_nth", F.row_number().over(order))
-        .where(F.col("_nth") <= F.col("wanted") * params.history_negatives)
-        .select("shown_ds", "user_id", "item_id", F.lit("history").alias("source"))
-    )
-
-
-def build(
-    impressions: DataFrame,
-    outcomes: DataFrame,
-    *,
-    days: DayRange,
-    params: Params,
-    **known: DataFrame,
-) -> DataFrame:
-    before = Known(known)
-    shown = DayRange(days.first - dt.timedelta(days=LABEL_DAYS), days.last - dt.timedelta(days=LABEL_DAYS))
-    evenings = DayRange(shown.first - dt.timedelta(days=1), shown.last - dt.timedelta(days=1))
-    on_day = outcomes.where(shown.where()).withColumnRenamed("ds", "shown_ds")
-    owned = (
-        spread(before["silver.user_item_daily"].where("strength > 0"), evenings, PAIR_HORIZON)
-        .select(F.date_add("ds", 1).alias("shown_ds"), "user_id", "item_id")
-        .distinct()
-    )
-    pairs = shown_pairs(impressions, on_day.where("targets > 0"), before["features.item_stats"], owned, params)
-    clicked = on_day.where("targets > 0").select("shown_ds", "user_id", "item_id", F.lit(1).alias("label"))
-    bought = (
-        outcomes.where("purchases > 0")
-        .select(
-            F.explode(F.sequence(F.date_sub("ds", LABEL_DAYS), "ds")).alias("shown_ds"),
-            "user_id",
-            "item_id",
-            F.lit(1).alias("converted"),
-        )
-        .distinct()
-    )
-    key = ["shown_ds", "user_id", "item_id"]
-    labelled = (
-        pairs.join(clicked, key, "left")
-        .join(bought, key, "left")
-        .fillna(0, ["label", "converted"])
-        .withColumn("ds", F.date_sub("shown_ds", 1))
-    )
-    rows = assemble(labelled, evenings, before)
+def build(pairs: DataFrame, *, days: DayRange, params: NoParams, **known: DataFrame) -> DataFrame:
+    back = dt.timedelta(days=LABEL_DAYS + 1)
+    evenings = DayRange(days.first - back, days.last - back)
+    rows = assemble(pairs.withColumn("ds", F.date_sub("shown_ds", 1)), evenings, Known(known))
     return rows.withColumn("ds", F.date_add("shown_ds", LABEL_DAYS))

@@ -22,7 +22,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between, in_set
-from models.examples import LABEL_DAYS
+from models.training_pairs import LABEL_DAYS
 
 LAGS = tuple(f"lag_{n}" for n in range(LABEL_DAYS + 1))
 UNATTRIBUTED = "unattributed"

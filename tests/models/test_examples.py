@@ -8,10 +8,12 @@ import random
 import pytest
 
 from jobs.catalog import discover
-from jobs.contract import DayRange
+from jobs.contract import DayRange, NoParams
 from jobs.runner import conform
-from models.examples import CONTRACT, Params, build, shown_pairs
+from models import training_pairs
+from models.examples import CONTRACT, build
 from models.ranking_features import FEATURES, inputs
+from models.training_pairs import Params, shown_pairs
 
 DS, SHOWN, KNOWN, BEFORE = (dt.date(2024, 3, d) for d in (10, 9, 8, 1))
 CATALOG = discover()
@@ -77,17 +79,18 @@ def examples(spark, poisoned: bool) -> dict:
     shown = spark.createDataFrame(
         [(SHOWN, *p) for p in POSITIONS], "ds date, user_id bigint, item_id bigint, position int"
     )
-    made = build(
+    frames = {argument: frame_of(spark, KNOWN_TABLES[argument], rows) for argument, rows in known.items()}
+    outcomes = [outcome(u, i, ds, t, p, 1_000_000 if poisoned else 0) for u, i, ds, t, p in OUTCOMES]
+    pairs = training_pairs.build(
         shown,
-        frame_of(
-            spark,
-            "silver.user_item_daily",
-            [outcome(u, i, ds, t, p, 1_000_000 if poisoned else 0) for u, i, ds, t, p in OUTCOMES],
-        ),
-        **{argument: frame_of(spark, KNOWN_TABLES[argument], rows) for argument, rows in known.items()},
+        frame_of(spark, "silver.user_item_daily", outcomes),
+        frames["user_item_daily"],
+        frames["item_stats"],
         days=DayRange.day(DS),
         params=Params(),
     )
+    pairs = conform(training_pairs.CONTRACT, pairs)
+    made = build(pairs, **frames, days=DayRange.day(DS), params=NoParams())
     return {(r["user_id"], r["item_id"]): r.asDict() for r in conform(CONTRACT, made).collect()}
 
 

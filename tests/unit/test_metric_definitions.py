@@ -66,6 +66,13 @@ def test_the_definitions_that_come_with_nightjar_fit_the_catalogue():
     business_metrics.validate({n.name: n.contract for n in nodes if isinstance(n.contract, Table)})
 
 
+def test_the_catalogue_is_refused_when_a_definition_does_not_fit_it(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setattr(business_metrics, "DEFINITIONS", read_definitions(tmp_path))
+    with pytest.raises(ContractError, match="turnover.yaml: source: there is no table 'silver.sales'."):
+        discover()
+
+
 def test_the_active_user_has_the_numbers_of_the_business():
     found = read_definitions()["active_users@1"]
     assert (dict(found.parameters), found.days) == ({"logins": 3, "clicks": 10}, 7)

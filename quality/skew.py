@@ -1,0 +1,99 @@
+"""``audit.skew``: the features that scoring used against those that training has for the same pair and day.
+
+The ranker's inputs of a sample of users are kept as it scores them (``candidates.ranked``). When a pair that
+was scored at the end of a day becomes a training row two days later, its features are joined anew, as known
+at the end of that same day. Both must be equal: a difference is a feature that training and serving compute
+apart, or a table that was rebuilt in between (late rows that healing brought in; a small share is allowed).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
+from models.examples import LABEL_DAYS
+from models.ranking_features import CONTEXT, FEATURES
+
+KNOWN_BEFORE = LABEL_DAYS + 1
+"""Days between what a training row knows and its ds."""
+COMPARED = tuple(name for name in FEATURES if name not in CONTEXT)
+"""Scoring sets the context itself: every candidate is scored as if it stood first."""
+
+
+@dataclass(frozen=True)
+class Params:
+    """``share`` of pairs that may differ; numbers are equal within ``tolerance``, relative above 1."""
+
+    share: float = 0.01
+    tolerance: float = 1e-5
+
+
+CONTRACT = Table(
+    name="audit.skew",
+    group="audit",
+    owner="quality",
+    description="Every ranking feature as scored and as trained on, for sampled pairs of the same user, item and day.",
+    columns=[
+        Column("feature", "string", "Ranking feature (models.ranking_features)."),
+        Column("known_ds", "date", "Day at whose end both were known: that of the scoring.", nullable=False),
+        Column("n", "bigint", "Pairs compared."),
+        Column("different", "bigint", "Pairs whose values differ, or are missing on one side only."),
+        Column("share", "double", "The same by pairs.", digits=6),
+        Column("missing_scored", "bigint", "Pairs without a value when scored, with one in training."),
+        Column("missing_trained", "bigint", "Pairs without a value in training, with one when scored."),
+        Column("largest", "double", "Largest difference where both have a value.", digits=6),
+        Column("verdict", "string", "ok, or skew.", nullable=False),
+    ],
+    keys=["feature"],
+    inputs=[
+        TableInput("candidates.ranked", lag=KNOWN_BEFORE, optional=True),
+        TableInput("training.examples", optional=True),
+    ],
+    checks=[in_set("verdict", ("ok", "skew")), between("share", 0, 1)],
+)
+
+
+def build(ranked: DataFrame, examples: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
+    scored = ranked.where("scored_features IS NOT NULL").select(
+        F.date_add("ds", KNOWN_BEFORE).alias("ds"),
+        "user_id",
+        "item_id",
+        F.map_from_entries("scored_features").alias("scored_features"),
+    )
+    values = F.explode(
+        F.array(
+            *[
+                F.struct(
+                    F.lit(name).alias("feature"),
+                    # rounded as the training rows were when they were written
+                    F.round(F.try_element_at("scored_features", F.lit(name)), 6).cast("float").alias("scored"),
+                    F.col(name).alias("trained"),
+                )
+                for name in COMPARED
+            ]
+        )
+    )
+    pairs = (
+        examples.join(scored, ["ds", "user_id", "item_id"]).select("ds", values.alias("value")).select("ds", "value.*")
+    )
+    apart = F.abs(F.col("scored").cast("double") - F.col("trained").cast("double"))
+    scale = F.greatest(F.lit(1.0), F.abs(F.col("trained").cast("double")))
+    only_trained = F.col("scored").isNull() & F.col("trained").isNotNull()
+    only_scored = F.col("scored").isNotNull() & F.col("trained").isNull()
+    differs = only_trained | only_scored | F.coalesce(apart > params.tolerance * scale, F.lit(False))
+    return (
+        pairs.groupBy("ds", "feature")
+        .agg(
+            F.count(F.lit(1)).alias("n"),
+            F.count_if(differs).alias("different"),
+            F.count_if(only_trained).alias("missing_scored"),
+            F.count_if(only_scored).alias("missing_trained"),
+            F.max(apart).alias("largest"),
+        )
+        .withColumn("known_ds", F.date_sub("ds", KNOWN_BEFORE))
+        .withColumn("share", F.col("different") / F.col("n"))
+        .withColumn("verdict", F.when(F.col("share") > params.share, "skew").otherwise("ok"))
+    )
