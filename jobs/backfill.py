@@ -50,8 +50,7 @@ def ranges_of(lake: Lake, catalog: Catalog, tables: Iterable[str], days: DayRang
             )
         reach = touched_days(lake, catalog, target, days) if target.endswith("+") else {node.name: days}
         for name, of in reach.items():
-            known = found.get(name, of)
-            found[name] = DayRange(min(known.first, of.first), max(known.last, of.last))
+            found[name] = DayRange.covering([of, found.get(name, of)])
     return {name: found[name] for name in catalog.order if name in found}
 
 
@@ -76,7 +75,7 @@ def stage(runner: Runner, tables: Sequence[str], days: DayRange) -> list[dict[st
         nodes = [node for node in runner.catalog.group(group.name) if node.name in ranges]
         if not nodes:
             continue
-        wide = DayRange(min(ranges[n.name].first for n in nodes), max(ranges[n.name].last for n in nodes))
+        wide = DayRange.covering(ranges[n.name] for n in nodes)
         built = runner.build_group(nodes, wide, publish=False)
         if group.gate:
             expectations(runner, built, group.name, wide.last)

@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -56,6 +56,11 @@ class Column:
             raise ContractError(f"Column {self.name} has type {self.type!r}, which is not a Spark SQL type.")
         if self.type in ("double", "float") and self.digits is None:
             raise ContractError(f"Column {self.name} is a {self.type}: declare digits=, its decimals.")
+
+
+def ddl(columns: Iterable[Column]) -> str:
+    """Columns as a schema in Spark SQL."""
+    return ", ".join(f"`{c.name}` {c.type}" for c in columns)
 
 
 @dataclass(frozen=True)
@@ -203,6 +208,12 @@ class DayRange:
 
     def __str__(self) -> str:
         return str(self.first) if len(self) == 1 else f"{self.first} to {self.last}"
+
+    @classmethod
+    def covering(cls, ranges: Iterable[DayRange]) -> DayRange:
+        """The shortest range that holds all of one or more ranges."""
+        found = list(ranges)
+        return cls(min(r.first for r in found), max(r.last for r in found))
 
     def split(self, starts: Sequence[dt.date]) -> list[DayRange]:
         """The range cut before each of the days ``starts``."""

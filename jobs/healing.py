@@ -8,14 +8,13 @@ gained more than a share of its rows (``Market.heal_weekday``, ``Market.heal_lat
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jobs import ops
 from jobs.catalog import Catalog
 from jobs.contract import DayRange, TableInput
 from jobs.lake import Lake
+from jobs.reconcile import accounts
 from jobs.settings import Market
 
 WEEK = 7
@@ -76,19 +75,13 @@ class LateRows:
 
 def late_rows(lake: Lake, arrivals: DayRange) -> list[LateRows]:
     """What the deliveries of ``arrivals`` added to earlier days, from the reconciliation of the newest builds."""
-    newest: dict[tuple[str, dt.date], tuple[int, str]] = {}
-    columns = ["ds", "table", "status", "reconciliation", "at_ms"]
-    for row in lake.rows(ops.RUN.name, columns).to_pylist():
-        if row["status"] == "published" and row["reconciliation"]:
-            key = (row["table"], row["ds"])
-            newest[key] = max(newest.get(key, (0, "")), (row["at_ms"], row["reconciliation"]))
     late: dict[dt.date, int] = {}
     rows: dict[dt.date, int] = {}
-    for (_, ds), (_, text) in newest.items():
-        for arrival, parts in json.loads(text).items():
-            written = parts.get("written", 0)
+    for (_, ds), account in accounts(lake).items():
+        for arrived, parts in account.items():
+            arrival, written = dt.date.fromisoformat(arrived), parts.get("written", 0)
             rows[ds] = rows.get(ds, 0) + written
-            if dt.date.fromisoformat(arrival) > ds and dt.date.fromisoformat(arrival) in set(arrivals):
+            if max(arrivals.first, ds + dt.timedelta(days=1)) <= arrival <= arrivals.last:
                 late[ds] = late.get(ds, 0) + written
     return [LateRows(ds, late[ds], rows[ds]) for ds in sorted(late)]
 

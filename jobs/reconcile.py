@@ -80,13 +80,13 @@ def reconcile(spark: SparkSession, lake: Lake, contract: Table, folder: str, day
 def _compare(lake: Lake, contract: Table, found: Reconciliation, days: DayRange) -> None:
     source = next(i.table for i in contract.inputs if isinstance(i, TableInput) and i.table.startswith("bronze."))
     delivered = lake.counts(source)
-    logged = _logged(lake, contract.name)
+    logged = {ds: account for (table, ds), account in accounts(lake).items() if table == contract.name}
     for arrival in days:
         here = found.of_arrival(str(arrival))
         elsewhere = sum(
             sum(arrivals.get(str(arrival), {}).values())
             for ds, arrivals in logged.items()
-            if dt.date.fromisoformat(ds) not in set(days)
+            if not days.first <= ds <= days.last
         )
         expected = delivered.get(str(arrival), 0)
         if here + elsewhere != expected:
@@ -96,11 +96,11 @@ def _compare(lake: Lake, contract: Table, found: Reconciliation, days: DayRange)
             )
 
 
-def _logged(lake: Lake, table: str) -> dict[str, dict[str, dict[str, int]]]:
-    """The newest logged account of every event day of a table."""
-    newest: dict[str, tuple[int, str]] = {}
+def accounts(lake: Lake) -> dict[tuple[str, dt.date], dict[str, dict[str, int]]]:
+    """The newest logged account of every table and event day: rows by arrival day and part."""
+    newest: dict[tuple[str, dt.date], tuple[int, str]] = {}
     for row in lake.rows(ops.RUN.name, ["ds", "table", "status", "reconciliation", "at_ms"]).to_pylist():
-        if row["table"] == table and row["status"] == "published" and row["reconciliation"]:
-            ds = str(row["ds"])
-            newest[ds] = max(newest.get(ds, (0, "")), (row["at_ms"], row["reconciliation"]))
-    return {ds: json.loads(text) for ds, (_, text) in newest.items()}
+        if row["status"] == "published" and row["reconciliation"]:
+            key = (row["table"], row["ds"])
+            newest[key] = max(newest.get(key, (0, "")), (row["at_ms"], row["reconciliation"]))
+    return {key: json.loads(text) for key, (_, text) in newest.items()}

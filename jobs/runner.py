@@ -36,6 +36,7 @@ from jobs.contract import (
     Node,
     Table,
     TableInput,
+    ddl,
     digest,
     make_params,
 )
@@ -195,19 +196,19 @@ class Runner:
         if staged is not None:
             frame = self.stages.frame(contract, staged.attempt).where(window.where())
             frames.append(frame.withColumn(contract.replace_by, F.lit("")) if contract.append else frame)
-        days_left = [day for day in window if staged is None or day not in set(staged.days)]
+        hidden = set() if staged is None else set(staged.days)
         for lake in (self.lake, self.lake.behind):
             if lake is not None:
                 versions = released(lake, window) if contract.append else None
-                live = published(self.spark, lake, contract, days_left, versions)
+                live = published(self.spark, lake, contract, [day for day in window if day not in hidden], versions)
                 frames += [] if live is None else [live]
-                # of a private lake, the days that it built itself hide those of the lake behind it
-                days_left = [day for day in days_left if lake.behind and day not in set(lake.built(each.table))]
+                if lake.behind is not None:
+                    # the days that a private lake built itself hide those of the lake behind it
+                    hidden |= set(lake.built(each.table))
         if not frames:
             if not each.optional and each.table != reader:
                 raise ContractError(f"{reader} needs {each.table}, which was never built: run it first.")
-            schema = ", ".join(f"{c.name} {c.type}" for c in contract.schema)
-            return self.spark.createDataFrame([], schema)
+            return self.spark.createDataFrame([], ddl(contract.schema))
         names = [c.name for c in contract.schema]
         return reduce(DataFrame.unionByName, [frame.select(*names) for frame in frames])
 

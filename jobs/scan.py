@@ -17,7 +17,7 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.contract import Table
+from jobs.contract import Table, ddl
 from jobs.errors import ContractError
 from jobs.lake import Lake
 
@@ -49,7 +49,7 @@ def published(
         if partition["ds"] in within and (version is None or versions is None or version in versions):
             files.setdefault(version, []).append(str(root / path))
     if not files:
-        return spark.createDataFrame([], ", ".join(f"{c.name} {c.type}" for c in contract.schema))
+        return spark.createDataFrame([], ddl(contract.schema))
     return reduce(DataFrame.unionByName, [_scan(spark, contract, root, files[v], v) for v in sorted(files, key=str)])
 
 
@@ -66,10 +66,9 @@ def _files(opened: DeltaTable) -> list[tuple[str, dict[str, str]]]:
 
 def _scan(spark: SparkSession, contract: Table, root: Path, files: list[str], version: str | None) -> DataFrame:
     in_path = [c for c in contract.schema if version is None or c.name != contract.replace_by]
-    schema = ", ".join(f"`{c.name}` {c.type}" for c in in_path)
     spark.conf.set(LISTING, str(len(files) + 1))
     # from the root on, folders that are spelt as partitions are read as columns
-    rows = spark.read.schema(schema).option("basePath", str(root)).parquet(*sorted(files))
+    rows = spark.read.schema(ddl(in_path)).option("basePath", str(root)).parquet(*sorted(files))
     if version is not None:
         rows = rows.withColumn(contract.replace_by, F.lit(version))
     return rows.select(*[c.name for c in contract.schema])

@@ -14,7 +14,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.contract import Column, DayRange, Table
+from jobs.contract import Column, DayRange, Table, ddl
 from jobs.errors import CheckFailed, ContractError
 from jobs.lake import Lake
 from jobs.reconcile import Reconciliation
@@ -80,7 +80,7 @@ class Stages:
 
     def frame(self, contract: Table, attempt: str) -> DataFrame:
         """The rows to publish."""
-        schema = ", ".join(f"{c.name} {c.type}" for c in stage_schema(contract))
+        schema = ddl(stage_schema(contract))
         folder = self.kept(contract, attempt)
         if not any(folder.rglob("*.parquet")):
             return self.spark.createDataFrame([], schema)

@@ -354,7 +354,7 @@ def run_ranges(runner: Runner, ranges: Mapping[str, DayRange]) -> dict[str, int]
     for group in GROUPS:
         nodes = [node for node in runner.catalog.group(group.name) if node.name in ranges]
         if nodes:
-            days = DayRange(min(ranges[n.name].first for n in nodes), max(ranges[n.name].last for n in nodes))
+            days = DayRange.covering(ranges[n.name] for n in nodes)
             rows |= run_nodes(runner, nodes, days)
     return rows
 

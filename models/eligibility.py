@@ -25,7 +25,10 @@ def people(user_profile: DataFrame) -> DataFrame:
 
 
 def allowed(regions: Column, age_limit: Column, region: Column, least_age: Column) -> Column:
-    """True where a person of ``region`` and ``least_age`` (null: not known) may see the item."""
+    """True where a person of ``region`` and ``least_age`` (null: not known) may see the item.
+
+    An item without regions and age limit (both null) may be seen by everyone.
+    """
     here = regions.isNull() | F.coalesce(F.array_contains(F.split(regions, r"\|"), region), F.lit(False))
     old_enough = (F.coalesce(age_limit, F.lit(0)) <= 0) | F.coalesce(least_age >= age_limit, F.lit(False))
     return here & old_enough
@@ -34,11 +37,8 @@ def allowed(regions: Column, age_limit: Column, region: Column, least_age: Colum
 def for_people(pairs: DataFrame, items: DataFrame, user_profile: DataFrame) -> DataFrame:
     """The rows of ``pairs`` (``ds, user_id, item_id, …``) whose user may see the item."""
     joined = (
-        pairs.join(F.broadcast(restrictions(items).withColumn("_restricted", F.lit(True))), ["ds", "item_id"], "left")
+        pairs.join(F.broadcast(restrictions(items)), ["ds", "item_id"], "left")
         .join(people(user_profile).withColumnRenamed("region", "_region"), ["ds", "user_id"], "left")
-        .where(
-            F.col("_restricted").isNull()
-            | allowed(F.col("regions"), F.col("age_limit"), F.col("_region"), F.col("least_age"))
-        )
+        .where(allowed(F.col("regions"), F.col("age_limit"), F.col("_region"), F.col("least_age")))
     )
     return joined.select(*pairs.columns)

@@ -66,6 +66,7 @@ def build(
     everyone = eligible.select(
         "ds",
         F.lit(EVERYONE).alias("segment"),
+        F.lit(None).cast("string").alias("region"),
         "item_id",
         (F.col("target_users_7d") + F.col("target_users_28d") / 1000).alias("score"),
         F.col("target_users_7d").alias("people"),
@@ -85,12 +86,13 @@ def build(
         .select(
             "ds",
             F.concat(F.lit("region="), "region").alias("segment"),
+            "region",
             "item_id",
             (F.col("people") + F.col("target_users_28d") / 1000).alias("score"),
             "people",
         )
     )
-    described = items.select("ds", "item_id", "category")
+    described = items.select("ds", "item_id", "category", "regions", "age_limit")
     cap = int(params.length * params.category_share)
     by_score = [F.round("score", 6).desc(), F.col("item_id")]
     in_category = Window.partitionBy("ds", "segment", "category").orderBy(*by_score)
@@ -103,19 +105,13 @@ def build(
         F.col("people").cast("string").alias("evidence"),
     )
     # of these readers nothing is known but, at most, their region
-    region = F.when(F.col("segment") != EVERYONE, F.regexp_replace("segment", "^region=", ""))
-    may_see = F.col("_restricted").isNull() | eligibility.allowed(
-        F.col("regions"), F.col("age_limit"), region, F.lit(None).cast("int")
+    may_see = eligibility.allowed(
+        F.col("regions"), F.col("age_limit"), F.col("region"), least_age=F.lit(None).cast("int")
     )
     return (
         everyone.unionByName(regional)
-        .join(
-            F.broadcast(eligibility.restrictions(items).withColumn("_restricted", F.lit(True))),
-            ["ds", "item_id"],
-            "left",
-        )
-        .where(may_see)
         .join(described, ["ds", "item_id"])
+        .where(may_see)
         .withColumn("_in_category", F.row_number().over(in_category))
         .where(F.col("_in_category") <= cap)
         .withColumn("rank", F.row_number().over(best))

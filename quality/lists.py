@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.contract import Table
+from jobs.contract import Table, ddl
 from jobs.lake import arrow_rows
 from jobs.settings import Market
 from quality.intervals import bootstrap, jackknife
@@ -29,7 +29,7 @@ USER_GROUPS = 10
 def frame_of(spark: SparkSession, contract: Table, rows: list[dict[str, Any]]) -> DataFrame:
     """Rows as a frame with the contract's columns; an empty frame for no rows."""
     if not rows:
-        return spark.createDataFrame([], ", ".join(f"`{c.name}` {c.type}" for c in contract.schema))
+        return spark.createDataFrame([], ddl(contract.schema))
     return spark.createDataFrame(arrow_rows(contract, rows))
 
 
