@@ -123,10 +123,12 @@ def _list_of(popular: DataFrame, surface: Surface) -> DataFrame:
 
 
 def _reason(market: Market) -> SparkColumn:
-    people = F.col("people")
+    people, language = F.col("people"), F.lit(market.language)
     return F.struct(
         F.lit("basic").alias("kind"),
-        F.lit("popular").alias("code"),
-        say("popular", "text", F.lit(market.language), {"people": people}).alias("text"),
+        F.when(people > 0, "popular").otherwise("suggested").alias("code"),
+        F.when(people > 0, say("popular", "text", language, {"people": people}))
+        .otherwise(say("suggested", "text", language, {}))
+        .alias("text"),
         F.to_json(F.struct(people.alias("target_users_7d"))).alias("evidence"),
     )

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.catalog import discover
 from jobs.contract import DayRange
 from jobs.runner import conform
 from jobs.settings import Market
@@ -18,7 +17,6 @@ from models.shelf import save
 from models.surfaces import surfaces
 
 DS = "2024-03-10"
-CATALOG = discover()
 ITEMS = range(1, 31)
 OLD, BLOCKED_BY, FAR, ADULT, NEAR = 5, 7, 11, 12, 13
 USER, REFUSING, IDLE, COMMUTER, BABY = 1, 2, 3, 4, 5
@@ -38,17 +36,6 @@ OPTIONS = {
     "contexts": {"commute": {"when": {"commute_share": {"min": 0.5}}, "length": 3, "rules": {"explore": None}}},
 }
 MARKET = Market("demo", surfaces={"feed": None, "home": OPTIONS}, repeat_categories=("food",))
-
-
-@pytest.fixture(scope="module")
-def tables(spark):
-    def of(name: str, rows: list[dict], ds: str = DS):
-        contract = CATALOG.table(name)
-        day = dt.date.fromisoformat(ds)
-        made = [tuple({"ds": day, **row}.get(c.name) for c in contract.schema) for row in rows]
-        return spark.createDataFrame(made, ", ".join(f"`{c.name}` {c.type}" for c in contract.schema))
-
-    return of
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +62,9 @@ def shelf(tmp_path_factory):
     return folder
 
 
-def decide(tables, shelf, market=MARKET, earlier=(), curated=(), people=(USER, REFUSING, IDLE, COMMUTER, BABY)):
+def decide(
+    tables, shelf, market=MARKET, earlier=(), seen=(), curated=(), people=(USER, REFUSING, IDLE, COMMUTER, BABY)
+):
     ranked = [
         {"user_id": u, "item_id": i, "rank": i, "score": 1 / i}
         for u in people
@@ -111,12 +100,12 @@ def decide(tables, shelf, market=MARKET, earlier=(), curated=(), people=(USER, R
         for u in people
     ]
     made = build(
-        tables("candidates.ranked", ranked),
-        tables("candidates.contexts", contexts),
-        tables("features.user_profile", profile),
-        tables("silver.user_item_daily", [{**zero, **row} for row in daily]),
-        tables("silver.events", said),
-        tables("silver.curated", list(curated)),
+        tables("candidates.ranked", ranked, DS),
+        tables("candidates.contexts", contexts, DS),
+        tables("features.user_profile", profile, DS),
+        tables("silver.user_item_daily", [{**zero, **row} for row in [*daily, *seen]], DS),
+        tables("silver.events", said, DS),
+        tables("silver.curated", list(curated), DS),
         tables("serving.decision_log", list(earlier), "2024-03-08"),
         shelf,
         days=DayRange.day(DS),
@@ -265,7 +254,9 @@ def test_showings_count_by_context_and_arm_weighted_by_propensity(tables):
         {"ds": dt.date(2024, 3, 9), "user_id": 1, "item_id": 8, "impressions": 1, "targets": 1},
         {"ds": dt.date(2024, 3, 10), "user_id": 3, "item_id": 7, "impressions": 1, "targets": 1},  # a day too late
     ]
-    found = learnt(tables("serving.decision_log", log, "2024-03-08"), tables("silver.user_item_daily", seen), Params())
+    found = learnt(
+        tables("serving.decision_log", log, "2024-03-08"), tables("silver.user_item_daily", seen, DS), Params()
+    )
     rows = found.collect()
     assert [r["surface"] for r in rows] == ["home"] and len(rows[0]["evidence"]) == 1
     row = rows[0]["evidence"][0]
@@ -303,9 +294,9 @@ def test_what_was_learnt_reaches_the_policy(tables, shelf):
         for u in users
         for i in (3, 20)
     ]
-    found = learnt(tables("serving.decision_log", log, "2024-03-08"), tables("silver.user_item_daily", seen), Params())
-    rates = {e["arm"]: e["rewards"] / e["weights"] for e in found.collect()[0]["evidence"]}
-    assert rates == {"none": 1.0, "long_tail": 0.0}
+    last = decide(tables, shelf, earlier=log, seen=seen)[USER]["placed"][-1]
+    # the floor of both arms is 0.1; of ten candidates of the long tail each is as likely
+    assert last["propensity"] == pytest.approx(0.9 if last["arm"] == "none" else 0.01, abs=1e-6)
 
 
 # -- the shelf -----------------------------------------------------------------------------------
@@ -329,10 +320,10 @@ def test_the_shelf_of_a_day_is_made_of_its_tables(tables, tmp_path):
     ]
     stats = [{"item_id": 2, "quality": 0.7, "age_days": 3, "is_long_tail": True, "is_eligible": True}, {"item_id": 3}]
     facts = build_shelf(
-        tables("silver.items", items),
-        tables("features.item_stats", stats),
-        tables("features.item_content", [{"item_id": 2, "vector": [0.0, 1.0]}]),
-        tables("features.creator_stats", [{"creator_id": 9, "stage": "novice"}]),
+        tables("silver.items", items, DS),
+        tables("features.item_stats", stats, DS),
+        tables("features.item_content", [{"item_id": 2, "vector": [0.0, 1.0]}], DS),
+        tables("features.creator_stats", [{"creator_id": 9, "stage": "novice"}], DS),
         days=DayRange.day(DS),
         params=None,
         out=tmp_path,

@@ -92,22 +92,6 @@ def test_no_condition_may_name_what_is_sensitive_or_where_a_person_is():
 # -- who is in which context ---------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def catalog():
-    return discover()
-
-
-@pytest.fixture
-def tables(spark, catalog):
-    def of(name: str, rows: list[dict], ds: str):
-        contract = catalog.table(name)
-        day = dt.date.fromisoformat(ds)
-        made = [tuple({"ds": day, **row}.get(c.name) for c in contract.schema) for row in rows]
-        return spark.createDataFrame(made, ", ".join(f"{c.name} {c.type}" for c in contract.schema))
-
-    return of
-
-
 OPTIONS = {
     "gone": {"when": {"days_since_active": {"min": 14}}},
     "fast": {"when": {"requests_7d": {"min": 2}, "fast_share": {"min": 0.5}}},
