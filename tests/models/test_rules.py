@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from jobs.errors import SettingsError
 from jobs.settings import Market
@@ -179,6 +182,22 @@ def test_an_option_that_it_does_not_know_is_named(name):
 def test_what_does_not_fit_is_refused_with_a_sentence(rules, said):
     with pytest.raises(SettingsError, match=said):
         chain(rules, "Surface here")
+
+
+def test_the_page_on_lists_has_every_rule_with_its_options():
+    page = (Path(__file__).parents[2] / "docs" / "lists.md").read_text()
+    for name, rule in RULES.items():
+        row = re.search(rf"^\| `{name}` \|.*$", page, re.MULTILINE)
+        options = [f.name for f in fields(rule)]
+        assert row and all(f"`{option}`" in row[0] for option in options if name != "explore"), name
+
+
+def test_the_market_file_of_the_page_is_read():
+    page = (Path(__file__).parents[2] / "docs" / "lists.md").read_text()
+    options = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
+    made = surfaces(Market("demo", **options))
+    assert made["feed"].length == 30 and made["basket"].under("usual").objective["quality"] == 0.5
+    assert [r.name for r in chain(made["basket"].rules, "basket")] == ["eligibility", "negative_feedback", "repeats"]
 
 
 def test_every_rule_of_the_shipped_surfaces_fits_in_every_context():
