@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
@@ -15,21 +14,10 @@ from jobs.errors import ContractError
 from jobs.settings import Market
 from models import eligibility
 from models.recall import CHANNELS, depth_of
+from models.surfaces import USUAL, surfaces
 
 BLOCK_DAYS = 7
 SOURCE = "array<struct<channel:string,rank:int,score:double,seed_item_id:bigint>>"
-QUOTAS = MappingProxyType(
-    {
-        "clusters": 4,
-        "diverse": 4,
-        "interest_survey": 6,
-        "long_tail": 10,
-        "near_place": 4,
-        "new_creators": 6,
-        "new_items": 6,
-        "topics": 4,
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -44,24 +32,19 @@ class Params:
         Damps the difference of high ranks.
     weights
         Weight of a channel's ranks, where it differs from what the channel declares.
-    quotas
-        First places of a channel that enter whatever their score: so that what explores is not crowded out by what
-        is sure. Together they are less than the budget.
     """
 
     budget: int = 200
     k: int = 60
     weights: Mapping[str, float] = field(default_factory=dict)
-    quotas: Mapping[str, int] = field(default_factory=lambda: dict(QUOTAS))
 
     def __post_init__(self) -> None:
-        if unknown := sorted({*self.weights, *self.quotas} - set(CHANNELS)):
-            raise ContractError(f"candidates.fused: there are no channels {unknown}; there are {sorted(CHANNELS)}.")
-        if sum(self.quotas.values()) >= self.budget:
-            raise ContractError(
-                f"candidates.fused: quotas of {sum(self.quotas.values())} places leave none of the budget of "
-                f"{self.budget} to the scores: lower them."
-            )
+        _known(self.weights, "option weights of candidates.fused")
+
+
+def _known(values: Mapping[str, float], where: str) -> None:
+    if unknown := sorted(set(values) - set(CHANNELS)):
+        raise ContractError(f"{where}: there are no channels {unknown}; there are {sorted(CHANNELS)}.")
 
 
 CONTRACT = Table(
@@ -69,8 +52,8 @@ CONTRACT = Table(
     group="candidates",
     owner="candidates",
     description="Channels fused by weighted reciprocal rank, sum of weight / (60 + rank) (Cormack et al., 2009): ranks "
-    "compare where scores of channels do not. Each channel has its quota of first places. What the user may not see "
-    "(region, age), rejected or bought in 7 days is out; bought ones stay where their category may repeat.",
+    "compare where scores of channels do not. Each channel has its quota of first places (surfaces). What the user "
+    "may not see (region, age), rejected or bought in 7 days is out; bought ones stay where their category may repeat.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("item_id", "bigint", "Surrogate item key."),
@@ -118,6 +101,30 @@ def excluded(
     return pairs.unionByName(theirs).distinct()
 
 
+def quotas_of(market: Market, budget: int) -> dict[str, int]:
+    """First places of channels that enter whatever their score, so that what is sure does not crowd out what explores.
+
+    One list serves every surface and context: a channel gets the largest quota that one of them asks for.
+
+    Raises
+    ------
+    ContractError
+        A surface names a channel that there is not, or the quotas leave nothing of the budget.
+    """
+    found: dict[str, int] = {}
+    for surface in surfaces(market).values():
+        for context in (USUAL, *surface.contexts):
+            for channel, places in surface.under(context).quotas.items():
+                found[channel] = max(places, found.get(channel, 0))
+    _known(found, f"quotas of the surfaces of market {market.name}")
+    if sum(found.values()) >= budget:
+        raise ContractError(
+            f"Market {market.name}: quotas of {sum(found.values())} places in all leave none of the budget of {budget} "
+            "to the scores: lower them, or raise option budget of candidates.fused."
+        )
+    return found
+
+
 def by_channel(values: Mapping[str, float], otherwise: float) -> SparkColumn:
     """The value of the row's ``channel``."""
     if not values:
@@ -146,7 +153,7 @@ def build(
         .groupBy("ds", "user_id", "item_id")
         .agg(
             F.sum("part").alias("score"),
-            F.max(F.col("rank") <= by_channel(params.quotas, 0)).alias("in_quota"),
+            F.max(F.col("rank") <= by_channel(quotas_of(market, params.budget), 0)).alias("in_quota"),
             F.array_sort(F.collect_list(source)).alias("_sources"),
         )
     )
