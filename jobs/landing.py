@@ -53,7 +53,7 @@ class Field:
     low, high, values
         Bounds; a row outside is quarantined.
     keep
-        False: read for a derived column only and not kept after silver (raw coordinates).
+        False: read for a derived column only and not kept after silver, nor in quarantine (raw coordinates).
     """
 
     name: str

@@ -28,7 +28,8 @@ is a folder:
 - Facts belong to the day of their own time; up to 3 days late they still reach it. State rows replace what was
   known of their key from their day of arrival on.
 - Columns may be left out unless required. Columns that are not declared here are kept in bronze, as `extra`.
-- A row that breaks a rule is kept in `ops.quarantine` with the rule's name; nothing is lost.
+- A row that breaks a rule is kept in `ops.quarantine` with the rule's name; nothing is lost. Coordinates are not
+  kept there; of a line that could not be read, and may hold some, digits are masked. The file beside it is named.
 """
 
 

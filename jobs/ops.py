@@ -97,7 +97,7 @@ QUARANTINE = Table(
         Column("rule", "string", "The rule, with its column."),
         Column("arrival_ds", "date", "Day on which the row was delivered."),
         Column("file", "string", "File that delivered it."),
-        Column("row", "string", "The row as JSON, or the raw line where it could not be parsed."),
+        Column("row", "string", "The row as JSON without coordinates, or the line that could not be parsed."),
         Column("run_id", "string", "The run that refused it."),
     ],
     keys=[],

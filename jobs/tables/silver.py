@@ -5,7 +5,8 @@ day of its event where that is A or up to ``late_days`` before, else A itself, w
 State rows replace what was known of their key from their day of arrival on; the table is a daily
 snapshot that reads its own yesterday.
 
-Coordinates end here: silver keeps the cell of a coarse grid instead, and nothing after bronze has them.
+Coordinates end here: silver keeps the cell of a coarse grid instead, and nothing after bronze has them,
+the refused rows in quarantine included.
 """
 
 from __future__ import annotations
@@ -146,15 +147,25 @@ def refusal(feed: Feed, params: Params) -> SparkColumn:
 def parsed(feed: Feed, bronze: DataFrame, params: Params, market: Market) -> DataFrame:
     """Bronze rows with typed twins, ``arrival_ds``, the refusing rule and the row as JSON where refused."""
     twins = {f"t_{f.name}": typed(f, market) for f in feed.fields}
-    delivered = F.to_json(F.struct(*[f.name for f in feed.fields]))
     return (
         bronze.withColumnRenamed("ds", "arrival_ds")
         .withColumns(twins)
         .withColumn("_reject", refusal(feed, params))
-        .withColumn("_raw", F.when(F.col("_reject").isNotNull(), F.coalesce("raw", delivered)))
+        .withColumn("_raw", F.when(F.col("_reject").isNotNull(), as_evidence(feed)))
         .withColumn("_file", F.col("file"))
         .withColumn("_tie", F.xxhash64(*[f.name for f in feed.fields]))
     )
+
+
+def as_evidence(feed: Feed) -> SparkColumn:
+    """A row as quarantine keeps it: the delivered values as JSON, or the line that could not be parsed.
+
+    Fields that are not kept after silver are left out. In a line they cannot be told from others: each digit of it
+    is masked then, which leaves its shape; the file that is named beside it has the line itself.
+    """
+    kept = [f.name for f in feed.fields if f.keep]
+    line = F.col("raw") if len(kept) == len(feed.fields) else F.regexp_replace("raw", r"\p{N}", "#")
+    return F.coalesce(line, F.to_json(F.struct(*kept)))
 
 
 def typed_columns(feed: Feed) -> list[SparkColumn]:

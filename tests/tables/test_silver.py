@@ -242,6 +242,24 @@ def test_days_and_hours_are_the_market_s(spark):
     assert (str(row["ds"]), row["local_hour"], row["_reject"]) == ("2024-03-06", 4, None)
 
 
+def test_a_refused_showing_is_kept_without_coordinates(spark):
+    shown = {"ds": "2024-03-07", "user_id": "u", "item_id": "i", "at": "2024-03-07", "surface": "feed", "file": "f"}
+    exact = {"latitude": "48.13721", "longitude": "11.57549"}
+    rows = [
+        {**shown, **exact, "impression_id": "p1", "position": "0", "swipe_speed": "1.25"},
+        {**shown, **exact, "impression_id": "p2", "position": "1", "latitude": "48.13721 N"},
+        {**shown, "impression_id": "p3", "raw": "p3,u,i,48.13721,\u0661\u0661.57549"},
+    ]
+    source = delivered(spark, "impressions", rows)
+    made = FACTS["silver.impressions"].build(source, days=DAYS, params=silver.Params(), market=DEMO)
+    found = {r["_reject"]: r["_raw"] for r in made.collect()}
+    assert set(found) == {"out_of_range:position", "bad_type:latitude", "unparseable"}
+    assert json.loads(found["out_of_range:position"])["swipe_speed"] == "1.25"
+    assert not {"latitude", "longitude"} & set(json.loads(found["out_of_range:position"]))
+    assert not any("48.13721" in text or "11.57549" in text for text in found.values())
+    assert found["unparseable"] == "p#,u,i,##.#####,##.#####"
+
+
 def test_coordinates_are_bounded_and_end_as_a_cell_and_a_measure_is_finite(spark):
     shown = {
         "ds": "2024-03-07",
