@@ -26,7 +26,7 @@ RUN = Table(
         Column("inputs", "string", "JSON: Delta version or artifact path of every input."),
         Column("params_hash", "string", "Hash of the node's parameters."),
         Column("code_version", "string", "Hash of the project's source."),
-        Column("message", "string", "Why it failed."),
+        Column("message", "string", "Why it failed, or what is worth knowing of what was delivered."),
         Column("at_ms", "bigint", "When it ended.", unit="ms"),
     ],
     keys=["run_id", "table"],

@@ -110,7 +110,11 @@ def _tables(report: dict[str, Any]) -> list[str]:
         return [*heading("Tables"), "  Nothing was built."]
     head = ["table", "rows", "seconds", "quarantined", "duplicates", "late", ""]
     seconds = sum(t["seconds"] or 0 for t in report["tables"])
-    return [*heading(f"Tables: {len(rows)}, {seconds:,.0f} s of building"), *grid(head, rows, (1, 2, 3, 4, 5))]
+    lines = [*heading(f"Tables: {len(rows)}, {seconds:,.0f} s of building"), *grid(head, rows, (1, 2, 3, 4, 5))]
+    for t in report["tables"]:
+        if t["status"] == "published" and t["message"]:
+            lines += wrapped(f"{t['table']}: {t['message']}")
+    return lines
 
 
 def _gates(report: dict[str, Any]) -> list[str]:

@@ -43,6 +43,7 @@ from jobs.contract import (
 from jobs.errors import CheckFailed, ContractError
 from jobs.lake import Lake
 from jobs.landing import landed_rows
+from jobs.landing_drift import hold_columns
 from jobs.publishing import Publisher, now_ms
 from jobs.reconcile import reconcile
 from jobs.scan import published
@@ -266,9 +267,10 @@ class Runner:
         if contract.rejects:
             found = reconcile(self.spark, self.lake, contract, str(self.stages.folder(contract, attempt)), days)
         self._count_landed(node, rows)
+        remarks = self._hold_columns(node, attempt, days)
         seconds = round(time.monotonic() - started, 3)
         params = digest(self.params(node))
-        staged = Staged(contract.name, days, attempt, seconds, rows, read, params, reconciliation=found)
+        staged = Staged(contract.name, days, attempt, seconds, rows, read, params, found, remarks)
         self.staged[contract.name] = staged
         log.info("%s %s: %s rows staged in %.1f s", contract.name, days, sum(rows.values()), staged.seconds)
         return staged
@@ -301,6 +303,17 @@ class Runner:
                     raise CheckFailed(
                         f"{node.name} {ds}: the manifests of {each.feed} promise {promised} rows, {read} were read."
                     )
+
+    def _hold_columns(self, node: Node, attempt: str, days: DayRange) -> dict[str, str]:
+        """Remarks by day on the columns that were delivered; one that is gone or retyped is an error."""
+        folder = self.stages.folder(node.contract, attempt)
+        return {
+            day: remark
+            for each in node.landing_inputs
+            for day, remark in hold_columns(
+                self.lake, node.contract, each.feed, folder, days, self.params(node).without
+            ).items()
+        }
 
     # -- publish -------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from jobs.contract import WARN, Check, Column, DayRange, Node, Table, TableInput
 from jobs.keys import surrogate
 from jobs.landing import FEEDS, Feed, Field
 from jobs.settings import Market
+from jobs.tables.bronze import as_declared
 
 ENTITIES = {"users": "user_id", "items": "item_id", "creators": "creator_id"}
 
@@ -100,20 +101,7 @@ def contract(feed: Feed) -> Table:
 
 def typed(field: Field, market: Market) -> SparkColumn:
     """The field's value in its silver type; null where it cannot be read."""
-    value = F.col(field.name)
-    if field.ident:
-        return surrogate(market, field.ident, value)
-    if field.type == "string":
-        return value
-    if field.type == "timestamp":
-        return F.unix_millis(F.try_to_timestamp(value))
-    if field.type in ("int", "bigint"):
-        # "3.0" is how some writers spell a nullable integer
-        whole = F.regexp_replace(F.trim(value), r"\.0+$", "")
-        return whole.try_cast(field.type)
-    plain = F.trim(value).try_cast(field.type)
-    # NaN and infinity are no measurements, pass a one-sided bound and would poison every sum
-    return F.when(F.abs(plain) < F.lit(float("inf")), plain) if field.type == "double" else plain
+    return surrogate(market, field.ident, F.col(field.name)) if field.ident else as_declared(field)
 
 
 def refusal(feed: Feed, params: Params) -> SparkColumn:
