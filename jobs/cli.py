@@ -148,7 +148,14 @@ def _build_commands(add: Any) -> None:
     made.add_argument("--to", help="release id (default: the one before)")
     made.add_argument("--reason", required=True)
     add("manifest", do_manifest, "Compile the contracts to the manifest that DAGs read.")
-    add("migrate", do_migrate, "Bring existing tables to their changed contracts.")
+    made = add("migrate", do_migrate, "Bring existing tables to their changed contracts.")
+    made.add_argument(
+        "--renew",
+        metavar="TABLE",
+        action="append",
+        default=[],
+        help="begin a new version of a table with a retyped column; the old one is kept",
+    )
 
 
 def _look_commands(add: Any) -> None:
@@ -351,7 +358,7 @@ def do_migrate(options: argparse.Namespace) -> None:
     from jobs.lake import Lake
     from jobs.migrate import migrate
 
-    rows = migrate(Lake(_settings()), steps.catalog())
+    rows = migrate(Lake(_settings()), steps.catalog(), options.renew)
     _print(options, rows, _table(rows))
 
 
