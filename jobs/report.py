@@ -20,6 +20,7 @@ from jobs.landing import FEEDS
 from jobs.report_html import render_html
 from jobs.report_text import render_text
 from jobs.settings import Settings
+from jobs.unsupported import unsupported
 
 __all__ = ["night_report", "render_html", "render_text", "write_report"]
 
@@ -259,12 +260,17 @@ def subjects_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def left_out(settings: Settings, lake: Lake, day: dt.date) -> list[str]:
     """What the market's data does not have, and what is therefore not there; a sentence each."""
+    from jobs.steps import catalog
+
     market = settings.market
+    landing = settings.landing / market.name
+    landed = {feed.name for feed in FEEDS if any((landing / feed.name).glob("ds=*/_manifest*.json"))}
     said = [
         f"Feed {feed.name} has never landed. Left out: {LEFT_OUT[feed.name]}."
         for feed in FEEDS
-        if feed.name in LEFT_OUT and not any((settings.landing / market.name / feed.name).glob("ds=*/_manifest*.json"))
+        if feed.name in LEFT_OUT and feed.name not in landed
     ]
+    said += unsupported(lake, catalog(), landed, day)
     items = lake.open("silver.items")
     if items is not None:
         prices = items.to_pyarrow_table(columns=["price_minor"], filters=[("ds", "=", day)])["price_minor"]
