@@ -1,95 +1,32 @@
 """``make bench``: one JSON line a figure (name, value, unit, size, compared_with), for a person to read.
 
-``python -m bench [small] [medium]``; ``small`` by default. It uses an installation of its own in a temporary
-folder and leaves nothing behind. Times of one machine are compared within one run only.
+``python -m bench [small] [medium]`` are nights of a simulated world, ``small`` by default; ``python -m bench features
+[small|medium]`` are the feature tables one by one beside DuckDB; ``python -m bench completejourney-month [DIR]`` is a
+month of real data. Each uses an installation of its own in a temporary folder and leaves nothing behind. Times of one
+machine are compared within one run only.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-WORLDS: dict[str, dict[str, Any]] = {
-    "small": {"users": 2000, "items": 1500, "creators": 150, "days": 14},
-    "medium": {"users": 50_000, "items": 20_000, "creators": 2_000, "days": 30},
-}
+from bench.meter import Meter, engine, engine_seconds
+from bench.worlds import WORLDS
 
 
-@dataclass
-class Meter:
-    """Wall seconds by stage, and the peak resident memory of this process tree and the services."""
-
-    size: str
-    stages: dict[str, float] = field(default_factory=dict)
-    peak: int = 0
-    _stop: threading.Event = field(default_factory=threading.Event)
-
-    def say(self) -> Callable[[str], None]:
-        """A progress function that times each stage until the next is announced."""
-        state = {"name": "start", "since": time.monotonic()}
-
-        def announce(name: str) -> None:
-            now = time.monotonic()
-            self.stages[state["name"]] = self.stages.get(state["name"], 0.0) + now - state["since"]
-            state.update(name=name, since=now)
-
-        return announce
-
-    @contextmanager
-    def watching(self, pids: list[int]) -> Iterator[None]:
-        def watch() -> None:
-            while not self._stop.wait(0.5):
-                self.peak = max(self.peak, sum(resident(pid) for pid in [os.getpid(), *pids]))
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._stop.set()
-            thread.join()
-
-    def figure(self, name: str, value: float, unit: str, compared_with: str | None = None) -> None:
-        print(
-            json.dumps(
-                {
-                    "name": name,
-                    "value": round(value, 3),
-                    "unit": unit,
-                    "size": self.size,
-                    "compared_with": compared_with,
-                }
-            ),
-            flush=True,
-        )
-
-
-def resident(pid: int) -> int:
-    """Bytes of a process and its children; 0 for one that has ended."""
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)] if pid != os.getpid() else [process]
-        return sum(p.memory_info().rss for p in family)
-    except psutil.NoSuchProcess:
-        return 0
-
-
-def bench(size: str) -> None:
+def nights(size: str) -> None:
     """One world: history as a range, the night that trains, a further night."""
     from jobs import steps
-    from jobs.services import down, status, up
     from jobs.session import connect
     from jobs.settings import load_settings, save_market
     from jobs.simulator import WorldConfig, demo_market, simulate
@@ -101,13 +38,8 @@ def bench(size: str) -> None:
     started = time.monotonic()
     simulate(config, settings.landing, settings.home / "truth")
     meter.figure("simulate", time.monotonic() - started, "s")
-    up(["spark"])
-    try:
-        pids = [s.pid for s in status() if s.pid is not None]
-        with meter.watching(pids):
-            _nights(meter, steps, connect(settings), settings, config, pids)
-    finally:
-        down()
+    with engine() as pids, meter.watching(pids):
+        _nights(meter, steps, connect(settings), settings, config, pids)
     meter.figure("peak_memory", meter.peak / 2**30, "GiB")
 
 
@@ -136,22 +68,26 @@ def _nights(meter: Meter, steps: Any, spark: Any, settings: Any, config: Any, pi
         meter.figure(f"{name}.share_outside_spark", max(0.0, 1 - busy / wall), "share of wall time", "both cores busy")
 
 
-def engine_seconds(pids: list[int]) -> float:
-    """CPU seconds that the engine's processes have used."""
-    total = 0.0
-    for pid in pids:
-        process = psutil.Process(pid)
-        total += sum(sum(p.cpu_times()[:2]) for p in [process, *process.children(recursive=True)])
-    return total
+def chosen(words: list[str]) -> list[Callable[[], None]]:
+    """The benchmarks that the command line names."""
+    if words[:1] == ["features"]:
+        from bench import features
+
+        return [partial(features.bench, size) for size in words[1:] or ["small"]]
+    if words[:1] == ["completejourney-month"]:
+        from bench import month
+
+        return [partial(month.bench, *words[1:])]
+    return [partial(nights, size) for size in words or ["small"]]
 
 
 def main() -> None:
-    for size in sys.argv[1:] or ["small"]:
+    for run in chosen(sys.argv[1:]):
         home = Path(tempfile.mkdtemp(prefix="njb"))
         os.environ.update(NIGHTJAR_HOME=str(home), MLFLOW_TRACKING_URI=f"sqlite:///{home / 'mlflow.db'}")
         os.environ.pop("NIGHTJAR_SPARK", None)
         try:
-            bench(size)
+            run()
         finally:
             shutil.rmtree(home, ignore_errors=True)
 
