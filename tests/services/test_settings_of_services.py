@@ -40,7 +40,7 @@ def test_no_service_is_told_to_bind_elsewhere(state: State) -> None:
     assert "listen_addresses=" in postgres.command(state)
     for component in airflow.components():
         command = component.command(state)
-        if {"scheduler", "triggerer"} & set(command):
+        if component.name in ("airflow-scheduler", "airflow-triggerer"):
             assert "--skip-serve-logs" in command
 
 
