@@ -62,6 +62,7 @@ CONTRACT = Table(
         ),
         Column("quality", "double", "Weighted mean of the parts, from 0 to 1.", digits=6),
         Column("price_minor", "bigint", "Price.", "minor"),
+        Column("highest_price_minor", "bigint", "Highest price in 28 days.", "minor"),
         Column("price_drop", "double", "1 - price / highest price in 28 days.", digits=6),
         Column("discount_28d", "double", "Part of the full amount that sales of 28 days were discounted.", digits=6),
         Column("age_days", "int", "Days since it was first offered; null where not known.", "days"),
@@ -90,7 +91,7 @@ def build(items: DataFrame, item_daily: DataFrame, *, days: DayRange, params: Pa
     highest = (
         spread(items.select("ds", "item_id", F.col("price_minor").alias("_price")), days, 28)
         .groupBy("ds", "item_id")
-        .agg(F.max("_price").alias("_highest"))
+        .agg(F.max("_price").alias("highest_price_minor"))
     )
     counts = [f"{name}_{n}d" for name in SUMS for n in WINDOWS]
     by_day = Window.partitionBy("ds")
@@ -105,7 +106,7 @@ def build(items: DataFrame, item_daily: DataFrame, *, days: DayRange, params: Pa
         .fillna({"ctr_28d": params.prior_clicks / params.prior_impressions, "negative_rate_28d": 0.0})
         .withColumns(_parts(params, {name: F.sum(name).over(by_day) for name in _TOTALS}))
         .withColumn("quality", _quality(params))
-        .withColumn("price_drop", F.coalesce(1 - F.try_divide("price_minor", "_highest"), F.lit(0.0)))
+        .withColumn("price_drop", F.coalesce(1 - F.try_divide("price_minor", "highest_price_minor"), F.lit(0.0)))
         .withColumn("age_days", F.datediff("ds", offered))
         .withColumn("popularity", F.percent_rank().over(by_day.orderBy("target_users_7d", "target_users_28d")))
         .withColumn("is_long_tail", head > params.head_share * F.count(F.lit(1)).over(by_day))

@@ -52,6 +52,10 @@ class Market:
         Weekday (0 is Monday) of the night that rebuilds tables with windows for the week's late rows.
     heal_late_share
         A day that gains more than this share of its rows by one night's deliveries is rebuilt at once.
+    language
+        Language of texts for people whose own is not known, as ``en`` (models.messages).
+    surfaces
+        Options of surfaces, laid over the shipped ones: ``{surface: {option: value}}`` (models.surfaces).
     """
 
     name: str
@@ -64,6 +68,8 @@ class Market:
     region_timezones: Mapping[str, str] = field(default_factory=dict)
     heal_weekday: int = 6
     heal_late_share: float = 0.005
+    language: str = "en"
+    surfaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
