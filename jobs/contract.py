@@ -373,9 +373,9 @@ class Node:
 
     @property
     def upstream(self) -> list[str]:
-        """Names of the nodes read, itself (its own yesterday) left out."""
+        """Names of the nodes read; itself (its own yesterday) and the logs, which no node makes, are left out."""
         names = [i.table for i in self.table_inputs] + [i.artifact for i in self.artifact_inputs]
-        return [name for name in dict.fromkeys(names) if name != self.name]
+        return [name for name in dict.fromkeys(names) if name != self.name and not name.startswith("ops.")]
 
 
 def make_params(kind: type, values: dict[str, Any], where: str) -> Any:
