@@ -131,6 +131,8 @@ class Catalog:
                     raise ContractError(f"{node.name} reads {name}, which no module declares.")
                 if groups[self.nodes[name].contract.group] > groups[node.contract.group]:
                     raise ContractError(f"{node.name} reads {name}, which a later group builds.")
+            if isinstance(node.contract, Artifact) and node.contract.log not in (None, *LOGS):
+                raise ContractError(f"{node.name}: {node.contract.log!r} is no log; there are {sorted(LOGS)}.")
             for each in node.table_inputs:
                 if each.table.startswith("ops.") and each.table not in LOGS:
                     raise ContractError(f"{node.name} reads {each.table}, which is no log; there are {sorted(LOGS)}.")
