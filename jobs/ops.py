@@ -49,6 +49,8 @@ ARTIFACT = Table(
     keys=["artifact", "checksum"],
 )
 
+MOVES_POINTER = ("nightly", "patch", "rollback")
+"""Kinds of releases that readers get from then on."""
 RELEASE = Table(
     name="ops.release",
     group="serving",

@@ -205,6 +205,61 @@ def _delivered_days(runner: Runner, days: DayRange) -> DayRange:
     return DayRange(min(days.first, row["first"] or days.first), days.last)
 
 
+# -- intraday -----------------------------------------------------------------------------------
+
+
+def apply_feedback(
+    market: str, run_id: str, task_id: str = "feedback", try_number: int = 1, reason: str = "feedback"
+) -> dict[str, Any]:
+    """Take what feedback and takedowns exclude out of what is served; a look that finds nothing new opens no Spark.
+
+    Returns
+    -------
+    dict
+        ``release_id`` that is served, ``users`` whose lists changed, and whether anything was ``new``.
+    """
+    from jobs import feedback
+    from jobs.takedown import taken_down
+
+    settings = load_settings(market)
+    lake = Lake(settings)
+    release = releases.required(lake)
+    read = feedback.fingerprint(feedback.arrived(settings, release["ds"]), taken_down(lake))
+    if feedback.is_known(lake, release, read):
+        return {"release_id": release["release_id"], "users": 0, "new": False}
+    with opened(market, run_id, task_id, try_number) as runner:
+        row = feedback.apply(runner, reason)
+    return {"release_id": row["release_id"], "users": row["users"], "new": True}
+
+
+def take_down(market: str, run_id: str, item: str, reason: str, lift: bool = False) -> dict[str, Any]:
+    """Order an item off every list, and patch what is served at once; a lifted one may return with the next night."""
+    from jobs import takedown
+
+    settings = load_settings(market)
+    order = takedown.order(settings, item, reason, run_id, active=not lift)
+    if lift or releases.current(Lake(settings)) is None:
+        return {"item": order["original_id"], "release_id": None, "users": 0}
+    made = apply_feedback(market, run_id, "takedown", reason=f"takedown of {item}: {reason}")
+    return {"item": order["original_id"], "release_id": made["release_id"], "users": made["users"]}
+
+
+def rollback(market: str, run_id: str, to: str | None, reason: str) -> dict[str, Any]:
+    """Move the pointer back; what was taken down since stays away, so such a release returns patched."""
+    from jobs import patches
+    from jobs.takedown import taken_down
+
+    settings = load_settings(market)
+    lake = Lake(settings)
+    target, items = releases.rollback_target(releases.history(lake), to), taken_down(lake)
+    tables = [n.contract for n in catalog().group("serving") if isinstance(n.contract, Table) and n.contract.append]
+    if not patches.serves(lake, tables, target, items):
+        return releases.rollback(settings, to, reason)
+    with opened(market, run_id, "rollback") as runner:
+        out = patches.Exclusions(patches.no_pairs(), patches.nobody(), items)
+        return patches.patch(runner, target, out, reason, kind="rollback")[0]
+
+
 # -- models -------------------------------------------------------------------------------------
 
 
