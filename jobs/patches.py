@@ -2,7 +2,7 @@
 
 A patch builds the served tables of the release's day again, by their own builds, with the exclusions in force: so
 whatever replaces a removed row is the next best candidate, keeps every rule of the lists and has its own reasons.
-Only the lists that change are built; all other rows are carried over as they are.
+Of what is built only the lists that hold something excluded are taken; all others are carried over as they are.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Patcher:
     def stage(self, users: pa.Table, shared: list[str]) -> list[Staged]:
         """Stage every served table: the lists of ``users`` and the ``shared`` tables built again, the rest carried."""
         changed = F.broadcast(self.runner.spark.createDataFrame(users))
-        self.runner.views = self._views(changed)
+        self.runner.views = self._views()
         nodes = []
         for node in self.runner.catalog.group("serving"):
             table = node.contract
@@ -150,12 +150,11 @@ class Patcher:
         above = set(node.upstream)
         return above.union(*[self._made_from(self.runner.catalog.node(name)) for name in above])
 
-    def _views(self, changed: DataFrame) -> dict[str, Callable[[DataFrame], DataFrame]]:
+    def _views(self) -> dict[str, Callable[[DataFrame], DataFrame]]:
         down = F.col("item_id").isin(*self.out.taken_down)
 
         def candidates(rows: DataFrame) -> DataFrame:
-            left = rows.join(changed, "user_id", "left_semi").where(~down)
-            return left.join(F.broadcast(self.blocked), ["user_id", "item_id"], "left_anti")
+            return rows.where(~down).join(F.broadcast(self.blocked), ["user_id", "item_id"], "left_anti")
 
         def item_stats(rows: DataFrame) -> DataFrame:
             return rows.withColumn("is_eligible", F.col("is_eligible") & ~down)
