@@ -1,11 +1,13 @@
 """``make bench``: one JSON line a figure (name, value, unit, size, compared_with), for a person to read.
 
-``python -m bench [small] [medium]``; ``small`` by default. It uses an installation of its own in a temporary
+``python -m bench [small] [medium]``; ``small`` by default. Any other name is a file of this folder, as
+``python -m bench indexes``: one part alone. A world uses an installation of its own in a temporary
 folder and leaves nothing behind. Times of one machine are compared within one run only.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -146,12 +148,15 @@ def engine_seconds(pids: list[int]) -> float:
 
 
 def main() -> None:
-    for size in sys.argv[1:] or ["small"]:
+    for name in sys.argv[1:] or ["small"]:
+        if name not in WORLDS:
+            importlib.import_module(f"bench.{name}").main()
+            continue
         home = Path(tempfile.mkdtemp(prefix="njb"))
         os.environ.update(NIGHTJAR_HOME=str(home), MLFLOW_TRACKING_URI=f"sqlite:///{home / 'mlflow.db'}")
         os.environ.pop("NIGHTJAR_SPARK", None)
         try:
-            bench(size)
+            bench(name)
         finally:
             shutil.rmtree(home, ignore_errors=True)
 

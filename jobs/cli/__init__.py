@@ -22,7 +22,7 @@ EXAMPLES = """examples:
   nightjar run features.user_activity+ --from 2024-03-01 --to 2024-03-14
   nightjar show serving.recommendations --ds 2024-03-14 --where "user_id == 'u0000001'"
   nightjar releases; nightjar rollback --reason "wrong prices"
-  nightjar explain --user u0000001 --item i000042     why it is in the list, or is not
+  nightjar explain --user u0000001 --item p0000042     why it is in the list, or is not
   nightjar export --to lists --as sqlite              what a service loads
 """
 
