@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
@@ -27,13 +26,14 @@ SCHEDULE = os.environ.get("NIGHTJAR_FEEDBACK_CRON", "*/15 * * * *")
 
 # Before the tasks of a night: that is minutes of work, and people wait for it.
 @task(pool="heavy", priority_weight=1000, weight_rule="absolute", execution_timeout=timedelta(minutes=30))
-def apply() -> dict[str, Any]:
-    """Patch what is served by what has arrived; returns the release that is served since."""
+def apply() -> str | None:
+    """Patch what is served by what has arrived; returns the release that is served since, if there is any."""
     from jobs import steps
 
     context = get_current_context()
     ti = context["ti"]
-    return steps.apply_feedback(context["params"]["market"], context["run_id"], ti.task_id, ti.try_number)
+    made = steps.apply_feedback(context["params"]["market"], context["run_id"], ti.task_id, ti.try_number)
+    return made["release_id"]
 
 
 @dag(

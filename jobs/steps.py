@@ -17,13 +17,14 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import healing, releases
+from jobs import healing, ops, releases
 from jobs.catalog import GROUPS, Catalog, discover
 from jobs.contract import DayRange, Node, Table, digest
 from jobs.errors import ContractError, LandingError, SettingsError
 from jobs.lake import Lake
 from jobs.landing import FEEDS, incomplete
 from jobs.landing_reader import read_landing
+from jobs.locks import exclusive
 from jobs.runner import Runner, run_folder
 from jobs.scan import published
 from jobs.session import connect, interrupt
@@ -216,19 +217,24 @@ def apply_feedback(
     Returns
     -------
     dict
-        ``release_id`` that is served, ``users`` whose lists changed, and whether anything was ``new``.
+        ``release_id`` that is served (None before the first night), ``users`` whose lists changed, and whether
+        anything was ``new``.
     """
     from jobs import feedback
     from jobs.takedown import taken_down
 
     settings = load_settings(market)
     lake = Lake(settings)
-    release = releases.required(lake)
-    read = feedback.fingerprint(feedback.arrived(settings, release["ds"]), taken_down(lake))
-    if feedback.is_known(lake, release, read):
-        return {"release_id": release["release_id"], "users": 0, "new": False}
-    with opened(market, run_id, task_id, try_number) as runner:
-        row = feedback.apply(runner, reason)
+    # one look at a time: a takedown by hand waits for the scheduled one, and then changes what that one made
+    with exclusive(settings.locks, ops.FEEDBACK.name):
+        release = releases.current(lake)
+        if release is None:
+            return {"release_id": None, "users": 0, "new": False}
+        read = feedback.fingerprint(feedback.arrived(settings, release["ds"]), taken_down(lake))
+        if feedback.is_known(lake, release, read):
+            return {"release_id": release["release_id"], "users": 0, "new": False}
+        with opened(market, run_id, task_id, try_number) as runner:
+            row = feedback.apply(runner, reason)
     return {"release_id": row["release_id"], "users": row["users"], "new": True}
 
 
@@ -238,7 +244,7 @@ def take_down(market: str, run_id: str, item: str, reason: str, lift: bool = Fal
 
     settings = load_settings(market)
     order = takedown.order(settings, item, reason, run_id, active=not lift)
-    if lift or releases.current(Lake(settings)) is None:
+    if lift:
         return {"item": order["original_id"], "release_id": None, "users": 0}
     made = apply_feedback(market, run_id, "takedown", reason=f"takedown of {item}: {reason}")
     return {"item": order["original_id"], "release_id": made["release_id"], "users": made["users"]}

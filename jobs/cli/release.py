@@ -75,7 +75,7 @@ def do_feedback(options: argparse.Namespace) -> None:
     landed = feedback.land(settings, options.events) if options.events else 0
     made = {"landed": landed, **steps.apply_feedback(settings.market.name, new_run("feedback"))}
     said = f"The lists of {made['users']} users changed" if made["new"] else "Nothing is new"
-    show(options, made, f"{landed} rows landed. {said}; served is {made['release_id']}.")
+    show(options, made, f"{landed} rows landed. {said}; served is {made['release_id'] or 'nothing yet'}.")
 
 
 def do_export(options: argparse.Namespace) -> None:
