@@ -24,7 +24,6 @@ from jobs.unsupported import unsupported
 
 __all__ = ["night_report", "render_html", "render_text", "write_report"]
 
-MOVES_POINTER = ("nightly", "rollback")
 USERS, LIST_LENGTH = 3, 10
 LEFT_OUT = {
     "users": "people's attributes: fairness by group and by tenure",
@@ -155,7 +154,7 @@ def release_of(lake: Lake, day: dt.date) -> dict[str, Any] | None:
     if not of_day:
         return None
     row = max(of_day, key=lambda r: r["sequence"])
-    moving = [r for r in rows if r["kind"] in MOVES_POINTER]
+    moving = [r for r in rows if r["kind"] in ops.MOVES_POINTER]
     current = max(moving, key=lambda r: r["sequence"])["release_id"] if moving else None
     return {
         "release_id": row["release_id"],

@@ -6,6 +6,7 @@
 ``NIGHTJAR_LANDING``  root of the landing zone; default ``<home>/landing``
 ``NIGHTJAR_MARKET``   the market to work on; default ``demo``
 ``NIGHTJAR_SCHEDULE`` ``on``: Airflow's scheduled runs do their work; default ``off``, runs are started by hand
+``NIGHTJAR_FEEDBACK_CRON``  how often the DAG feedback looks when the schedule is on; default every 15 minutes
 ``NIGHTJAR_SPARK``    ``sc://host:port`` of a Spark Connect server; default: the embedded one
 
 A market is the file ``<home>/markets/<market>.yaml``. `nightjar simulate` and `nightjar import`

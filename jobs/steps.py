@@ -17,13 +17,14 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import healing, releases
+from jobs import healing, ops, releases
 from jobs.catalog import GROUPS, Catalog, discover
 from jobs.contract import DayRange, Node, Table, digest
 from jobs.errors import ContractError, LandingError, SettingsError
 from jobs.lake import Lake
 from jobs.landing import FEEDS, incomplete
 from jobs.landing_reader import read_landing
+from jobs.locks import exclusive
 from jobs.runner import Runner, run_folder
 from jobs.scan import published
 from jobs.session import connect, interrupt
@@ -203,6 +204,66 @@ def _delivered_days(runner: Runner, days: DayRange) -> DayRange:
         return days
     row = reduce(DataFrame.unionByName, frames).where(on_time).agg(F.min("event_ds").alias("first")).collect()[0]
     return DayRange(min(days.first, row["first"] or days.first), days.last)
+
+
+# -- intraday -----------------------------------------------------------------------------------
+
+
+def apply_feedback(
+    market: str, run_id: str, task_id: str = "feedback", try_number: int = 1, reason: str = "feedback"
+) -> dict[str, Any]:
+    """Take what feedback and takedowns exclude out of what is served; a look that finds nothing new opens no Spark.
+
+    Returns
+    -------
+    dict
+        ``release_id`` that is served (None before the first night), ``users`` whose lists changed, and whether
+        anything was ``new``.
+    """
+    from jobs import feedback
+    from jobs.takedown import taken_down
+
+    settings = load_settings(market)
+    lake = Lake(settings)
+    # one look at a time: a takedown by hand waits for the scheduled one, and then changes what that one made
+    with exclusive(settings.locks, ops.FEEDBACK.name):
+        release = releases.current(lake)
+        if release is None:
+            return {"release_id": None, "users": 0, "new": False}
+        read = feedback.fingerprint(feedback.arrived(settings, release["ds"]), taken_down(lake))
+        if feedback.is_known(lake, release, read):
+            return {"release_id": release["release_id"], "users": 0, "new": False}
+        with opened(market, run_id, task_id, try_number) as runner:
+            row = feedback.apply(runner, reason)
+    return {"release_id": row["release_id"], "users": row["users"], "new": True}
+
+
+def take_down(market: str, run_id: str, item: str, reason: str, lift: bool = False) -> dict[str, Any]:
+    """Order an item off every list, and patch what is served at once; a lifted one may return with the next night."""
+    from jobs import takedown
+
+    settings = load_settings(market)
+    order = takedown.order(settings, item, reason, run_id, active=not lift)
+    if lift:
+        return {"item": order["original_id"], "release_id": None, "users": 0}
+    made = apply_feedback(market, run_id, "takedown", reason=f"takedown of {item}: {reason}")
+    return {"item": order["original_id"], "release_id": made["release_id"], "users": made["users"]}
+
+
+def rollback(market: str, run_id: str, to: str | None, reason: str) -> dict[str, Any]:
+    """Move the pointer back; what was taken down since stays away, so such a release returns patched."""
+    from jobs import patches
+    from jobs.takedown import taken_down
+
+    settings = load_settings(market)
+    lake = Lake(settings)
+    target, items = releases.rollback_target(releases.history(lake), to), taken_down(lake)
+    tables = [n.contract for n in catalog().group("serving") if isinstance(n.contract, Table) and n.contract.append]
+    if not patches.serves(lake, tables, target, items):
+        return releases.rollback(settings, to, reason)
+    with opened(market, run_id, "rollback") as runner:
+        out = patches.Exclusions(patches.no_pairs(), patches.nobody(), items)
+        return patches.patch(runner, target, out, reason, kind="rollback")[0]
 
 
 # -- models -------------------------------------------------------------------------------------

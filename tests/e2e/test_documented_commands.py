@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(
     r"(?:^|[`\s/])nightjar ((?:import|simulate|nightly|night|run|plan|train|rollback|manifest|migrate|"
-    r"show|tables|lineage|report|releases|quarantine|backfill|restore|up|down|doctor)(?: [^`\n|;#)]*)?)"
+    r"show|tables|lineage|report|releases|quarantine|backfill|restore|takedown|feedback|export|explain|"
+    r"up|down|doctor)(?: [^`\n|;#)]*)?)"
 )
 NEED_ARGUMENTS = (
     "import",
@@ -28,8 +29,11 @@ NEED_ARGUMENTS = (
     "report",
     "backfill",
     "restore",
+    "takedown",
+    "export",
+    "explain",
 )
-LOOKS = ("plan", "show", "tables", "lineage", "report", "releases", "quarantine")
+LOOKS = ("plan", "show", "tables", "lineage", "report", "releases", "quarantine", "explain")
 
 
 def commands():
