@@ -16,7 +16,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from pyspark.sql import functions as F
 from jobs.contract import FAIL, Check, DayRange, Table
 from jobs.errors import CheckFailed, ContractError
 from jobs.ops import DATA_QUALITY
+from jobs.waivers import waived
 from quality.data_docs import Page, publish_docs
 
 if TYPE_CHECKING:
@@ -87,9 +88,10 @@ def run_gate(runner: Runner, staged: Sequence[Staged], group: str, ds: dt.date) 
     library = Library()
     with ThreadPoolExecutor(PARALLEL_TABLES) as pool:
         list(pool.map(library.judge, tables))
-    at_ms = time.time_ns() // 1_000_000
+    shared = {"run_id": runner.run_id, "gate": group, "at_ms": time.time_ns() // 1_000_000}
+    excused = waived(runner.lake, ds)
     rows = [
-        {"ds": each.days.last, "run_id": runner.run_id, "gate": group, "table": each.name, **row, "at_ms": at_ms}
+        {"ds": each.days.last, "table": each.name, **shared, **row, "waiver": waiver_of(each.name, row, excused)}
         for each in tables
         for row in each.rows
     ]
@@ -105,9 +107,14 @@ def run_gate(runner: Runner, staged: Sequence[Staged], group: str, ds: dt.date) 
     return rows
 
 
+def waiver_of(table: str, row: dict[str, Any], excused: Mapping[tuple[str, str], str]) -> str | None:
+    """The waiver of a failed check, where a person gave one."""
+    return None if row["success"] else excused.get((table, row["check"]))
+
+
 def stop_on_failure(rows: Sequence[dict[str, Any]], group: str, ds: dt.date) -> None:
-    """Raise CheckFailed with every failed FAIL check."""
-    failed = [r for r in rows if not r["success"] and r["verdict_if_failed"] == FAIL]
+    """Raise CheckFailed with every failed FAIL check that nobody waived."""
+    failed = [r for r in rows if not r["success"] and r["verdict_if_failed"] == FAIL and not r["waiver"]]
     if failed:
         said = "; ".join(f"{r['table']}: {r['check']} found {r['observed']}" for r in failed)
         raise CheckFailed(f"Gate {group} of {ds} stops the publish: {said}.")
