@@ -8,7 +8,18 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.contract import Column, DayRange, Table, TableInput, between, in_set, no_rows_where, not_null, rows_between
+from jobs.contract import (
+    Column,
+    DayRange,
+    Table,
+    TableInput,
+    between,
+    in_set,
+    known_in,
+    no_rows_where,
+    not_null,
+    rows_between,
+)
 
 REASON = "array<struct<kind:string,code:string,text:string,evidence:string>>"
 SURFACE = "feed"
@@ -59,6 +70,8 @@ CONTRACT = Table(
         TableInput("features.user_interests"),
     ],
     checks=[
+        known_in("user_id", "silver.users"),
+        known_in("item_id", "silver.items"),
         between("rank", 1, 20),
         not_null("item_id"),
         not_null("model_version"),
