@@ -43,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The parser, with a sub-parser a command."""
+    from jobs import cli_audit
+
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--market", help="the market (default: NIGHTJAR_MARKET, else demo)")
     common.add_argument("--lake", help="a private lake for development: a name, or a folder")
@@ -68,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     _build_commands(add)
     _look_commands(add)
     _service_commands(add)
+    cli_audit.register(add)
     return top
 
 
@@ -403,7 +406,7 @@ def do_report(options: argparse.Namespace) -> None:
 
     settings = _settings()
     report = night_report(settings, options.ds)
-    path = write_report(settings, options.ds)
+    path = write_report(settings, report)
     _print(options, report, f"{render_text(report)}\n{path}")
 
 

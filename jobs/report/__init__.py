@@ -59,15 +59,19 @@ def reports_folder(settings: Settings) -> Path:
     return settings.home / "reports" / settings.market.name
 
 
-def write_report(settings: Settings, ds: dt.date | str) -> Path:
-    """Write the night's report as ``<home>/reports/<market>/<ds>.html`` and ``.json``, and the index of all nights.
+def write_report(settings: Settings, report: dict[str, Any]) -> Path:
+    """Write a report as ``<home>/reports/<market>/<ds>.html`` and ``.json``, and the index of all nights.
+
+    Parameters
+    ----------
+    report
+        What `night_report` gathered.
 
     Returns
     -------
     Path
         The page.
     """
-    report = night_report(settings, ds)
     folder = reports_folder(settings)
     page = folder / f"{report['ds']}.html"
     folder.mkdir(parents=True, exist_ok=True)

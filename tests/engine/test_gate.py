@@ -347,7 +347,7 @@ def weeks(made, rows_of_week):
 )
 def test_rows_and_missing_values_are_held_against_the_same_weekday(stage, rows, missing, broken):
     made = stage((table(), GOOD))
-    weeks(made, [100, 104, 98, 100])
+    weeks(made, [100, 110, 90, 100])
     write_rows(made.kept(made.contracts["silver.acts"], "attempt") / f"ds={D2}", rows, missing)
     failed = {r["check"]: r for r in made.gate() if not r["success"]}
     assert sorted(failed) == broken
@@ -362,7 +362,7 @@ def test_rows_and_missing_values_are_held_against_the_same_weekday(stage, rows, 
 
 def test_three_weeks_are_no_history(stage):
     made = stage((table(), GOOD))
-    weeks(made, [100, 104, 98])
+    weeks(made, [100, 110, 90])
     write_rows(made.kept(made.contracts["silver.acts"], "attempt") / f"ds={D2}", 1)
     assert not {r["check"] for r in made.gate()} & {"usual_rows()", "usual_nulls()"}
 
@@ -372,7 +372,7 @@ def test_a_market_may_let_anomalies_stop_the_publish(stage):
     made.settings = dataclasses.replace(
         made.settings, market=Market("test", params={anomalies.OPTIONS: {"verdict": "fail"}})
     )
-    weeks(made, [100, 104, 98, 100])
+    weeks(made, [100, 110, 90, 100])
     write_rows(made.kept(made.contracts["silver.acts"], "attempt") / f"ds={D2}", 40)
     with pytest.raises(CheckFailed, match="usual_rows.*40 rows"):
         made.gate()

@@ -341,7 +341,7 @@ def test_the_page_is_whole_and_escaped(settings):
 
 def test_the_report_is_written_as_page_and_data(settings):
     full(settings)
-    page = write_report(settings, DAY)
+    page = write_report(settings, night_report(settings, DAY))
     assert page == settings.home / "reports" / "shop" / "2024-03-02.html"
     assert json.loads(page.with_suffix(".json").read_text()) == json.loads(json.dumps(night_report(settings, DAY)))
 
