@@ -231,14 +231,12 @@ def unknown(why: str) -> dict[str, Any]:
 def history_of(
     of: Mapping[dt.date, tuple[float | None, int | None]], ds: dt.date, params: Params
 ) -> tuple[str | None, list[float]]:
-    """The values that a day is held against, and whether they are the same weekday's."""
+    """Whether the past is the same weekday's or any day's (None: it is too short), and its values."""
     before = {day: v for day, (v, _) in of.items() if v is not None and 0 < (ds - day).days <= HISTORY}
     same = [v for day, v in sorted(before.items()) if day.weekday() == ds.weekday()]
     if len(same) >= params.least_weeks:
         return WEEKDAY, same
-    if len(before) >= params.least_days:
-        return DAYS, [v for _, v in sorted(before.items())]
-    return None, []
+    return DAYS if len(before) >= params.least_days else None, [v for _, v in sorted(before.items())]
 
 
 def judged(

@@ -68,6 +68,6 @@ def bars(rows: Sequence[tuple[str, float, str]], said: str) -> str:
     )
     width, height = LABEL + BAR + 130, ROW * len(rows)
     return (
-        f'<div class="wide"><svg class="bars" role="img" width="{width}" height="{height}" '
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(said)}"><svg class="bars" role="img" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}"><title>{escape(said)}</title>{made}</svg></div>'
     )
