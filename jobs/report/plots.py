@@ -67,7 +67,9 @@ def bars(rows: Sequence[tuple[str, float, str]], said: str) -> str:
         for at, (label, length, value) in enumerate(rows)
     )
     width, height = LABEL + BAR + 130, ROW * len(rows)
+    name = escape(said)
     return (
-        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(said)}"><svg class="bars" role="img" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}"><title>{escape(said)}</title>{made}</svg></div>'
+        f'<div class="wide" tabindex="0" role="region" aria-label="{name}">'
+        f'<svg class="bars" role="img" width="{width}" height="{height}" viewBox="0 0 {width} {height}">'
+        f"<title>{name}</title>{made}</svg></div>"
     )
