@@ -1,6 +1,6 @@
 """``make bench``: one JSON line a figure (name, value, unit, size, compared_with), for a person to read.
 
-``python -m bench NAME [OPTION …]`` runs ``bench/NAME.py``; ``python -m bench [small|medium]`` is short for the ``nights``
+``python -m bench NAME [OPTION …]`` runs ``bench/NAME.py``; ``python -m bench [small|medium]`` is short for ``nights``
 of that world. Each uses an installation of its own in a temporary folder and leaves nothing behind. Times of one
 machine are compared within one run only.
 """

@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from jobs.contract import Artifact, Node, NoParams, Table
+from jobs.contract import ADDS_UP, KNOWN_IN, Artifact, Node, NoParams, Table
 from jobs.errors import ContractError
 from jobs.landing import BY_NAME
 from jobs.ops import BY_NAME as LOGS
@@ -140,7 +140,15 @@ class Catalog:
                 if landing.feed not in BY_NAME:
                     raise ContractError(f"{node.name} reads feed {landing.feed!r}, which the landing zone lacks.")
             self._validate_arguments(node)
+            self._validate_checks(node, groups)
         _ = self.order
+
+    def _validate_checks(self, node: Node, groups: Mapping[str, int]) -> None:
+        checks = node.contract.checks if isinstance(node.contract, Table) else ()
+        for name in (check.args["table"] for check in checks if check.kind in (ADDS_UP, KNOWN_IN)):
+            other = self.nodes.get(name)
+            if other is None or groups[other.contract.group] > groups[node.contract.group]:
+                raise ContractError(f"{node.name} is checked against {name}, which is not built before it.")
 
     @staticmethod
     def _validate_arguments(node: Node) -> None:

@@ -20,6 +20,8 @@ from jobs.errors import ContractError
 LAYERS = ("bronze", "silver", "features", "training", "candidates", "serving", "audit", "ops", "models")
 TYPES = re.compile(r"^(string|int|bigint|double|float|boolean|date|timestamp|array<.+>|struct<.+>|map<.+>)$")
 FAIL, WARN = "fail", "warn"
+ADDS_UP, KNOWN_IN = "adds_up", "known_in"
+"""Kinds of checks that hold a table against another one."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,16 @@ def rows_between(low: int, high: int | None = None, verdict: str = FAIL) -> Chec
 def no_rows_where(condition: str, why: str, verdict: str = FAIL) -> Check:
     """No row satisfies the SQL ``condition``; ``why`` says in words what such a row would mean."""
     return Check("no_rows_where", {"condition": condition, "why": why}, verdict)
+
+
+def adds_up(ours: str, table: str, theirs: str, why: str, verdict: str = FAIL) -> Check:
+    """On every day the aggregate ``ours`` (SQL) of the rows equals ``theirs`` of ``table``; no rows count as 0."""
+    return Check(ADDS_UP, {"ours": ours, "table": table, "theirs": theirs, "why": why}, verdict)
+
+
+def known_in(column: str, table: str, verdict: str = FAIL) -> Check:
+    """Every non-null value of ``column`` is one that ``table`` has on the same day, where it has any row then."""
+    return Check(KNOWN_IN, {"table": table}, verdict, column)
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ def ready(home: Path) -> AirflowClient:
 
     api = airflow_api.connect(home)
     api.ensure_pool("heavy", 1, "Spark-heavy tasks, one at a time")
-    for dag in ("nightly", "training", "backfill", "feedback"):
+    for dag in ("nightly", "training", "backfill", "feedback", "audit_review", "watch"):
         api.wait_for_dag(dag)
         api.unpause(dag)
     return api

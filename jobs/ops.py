@@ -26,6 +26,8 @@ RUN = Table(
         Column("inputs", "string", "JSON: Delta version or artifact path of every input."),
         Column("params_hash", "string", "Hash of the node's parameters."),
         Column("code_version", "string", "Hash of the project's source."),
+        Column("config_hash", "string", "Hash of the market's configuration."),
+        Column("peak_memory", "bigint", "Most memory that the building process held so far; Spark apart.", "bytes"),
         Column("message", "string", "Why it failed, or what is worth knowing of what was delivered."),
         Column("at_ms", "bigint", "When it ended.", unit="ms"),
     ],
@@ -186,9 +188,94 @@ DATA_QUALITY = Table(
         Column("observed", "string", "What was found, in words."),
         Column("unexpected", "bigint", "Rows that break the rule.", unit="rows"),
         Column("rows", "bigint", "Rows that were judged.", unit="rows"),
+        Column("waiver", "string", "Who let the failure pass, until when and why; null where nobody did."),
         Column("at_ms", "bigint", "When.", unit="ms"),
     ],
     keys=["run_id", "gate", "table", "check", "at_ms"],
+)
+
+WAIVER = Table(
+    name="ops.waiver",
+    group="audit",
+    owner="quality",
+    description="Failures of one check of one table that a person lets pass, from ds to an end.",
+    columns=[
+        Column("table", "string", "The judged table."),
+        Column("check", "string", "The check, as in audit.data_quality."),
+        Column("until", "date", "Last night on which it holds."),
+        Column("person", "string", "Who answers for it."),
+        Column("reason", "string", "Why."),
+        Column("at_ms", "bigint", "When it was given.", unit="ms"),
+    ],
+    keys=["table", "check", "at_ms"],
+)
+
+HOLD = Table(
+    name="ops.hold",
+    group="serving",
+    owner="platform",
+    description="Publishing of releases stopped and started by a person; the newest row holds.",
+    columns=[
+        Column("action", "string", "hold or resume."),
+        Column("person", "string", "Who did it."),
+        Column("reason", "string", "Why."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["at_ms"],
+)
+
+ALERT = Table(
+    name="ops.alert",
+    group="audit",
+    owner="platform",
+    description="Every alert that was delivered, so that none is sent twice.",
+    columns=[
+        Column("kind", "string", "page, digest or late."),
+        Column("key", "string", "What it is about; the same key of a day is sent once."),
+        Column("owner", "string", "Who was alerted."),
+        Column("said", "string", "The sentence."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["kind", "key", "at_ms"],
+)
+
+FINDING = Table(
+    name="audit.finding",
+    group="audit",
+    owner="quality",
+    description="Findings of reviews and flags of people, from open to answered; the newest row of a finding holds.",
+    columns=[
+        Column("finding", "string", "Id: the same cause is the same finding in every review."),
+        Column("kind", "string", "fairness, diversity, health, drift, skew or bias_flag."),
+        Column("review", "string", "weekly or quarterly; empty for a flag."),
+        Column("status", "string", "open or answered."),
+        Column("severity", "string", "low, medium or high."),
+        Column("owner", "string", "Who has to answer."),
+        Column("due", "date", "Day by which it is to be answered."),
+        Column("subject", "string", "What it is about: a table, a group, a list."),
+        Column("said", "string", "What was found or flagged, in words."),
+        Column("answer", "string", "What was answered."),
+        Column("person", "string", "Who flagged or answered it.", subject=True),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["finding", "at_ms"],
+)
+
+ETHICS_REVIEW = Table(
+    name="audit.ethics_review",
+    group="audit",
+    owner="quality",
+    description="The ethics review of each version of a model that was pinned; the newest row of a version holds.",
+    columns=[
+        Column("model", "string", "Registered name."),
+        Column("version", "string", "Version in the registry."),
+        Column("status", "string", "due, passed or refused."),
+        Column("evidence", "string", "JSON: the audited figures that the review is about."),
+        Column("person", "string", "Who reviewed it; empty while it is due.", subject=True),
+        Column("reason", "string", "Their words."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["model", "version", "at_ms"],
 )
 
 BACKFILL = Table(
@@ -211,5 +298,21 @@ BACKFILL = Table(
     keys=["backfill_id", "table", "at_ms"],
 )
 
-LOGS = (BACKFILL, RUN, ARTIFACT, INDEX, RELEASE, TAKEDOWN, FEEDBACK, MODEL_PIN, QUARANTINE, DATA_QUALITY)
+LOGS = (
+    ALERT,
+    ARTIFACT,
+    BACKFILL,
+    DATA_QUALITY,
+    ETHICS_REVIEW,
+    FEEDBACK,
+    FINDING,
+    HOLD,
+    INDEX,
+    MODEL_PIN,
+    QUARANTINE,
+    RELEASE,
+    RUN,
+    TAKEDOWN,
+    WAIVER,
+)
 BY_NAME = {log.name: log for log in LOGS}

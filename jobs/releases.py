@@ -21,6 +21,7 @@ from jobs import ops
 from jobs.artifacts import latest_artifact, pinned
 from jobs.contract import DayRange, Table
 from jobs.errors import ContractError, PublishError
+from jobs.holds import refuse_on_hold
 from jobs.lake import Lake
 from jobs.locks import exclusive
 from jobs.ops import MOVES_POINTER
@@ -83,7 +84,13 @@ def publish_release(runner: Runner, made: list[Staged], ds: dt.date) -> dict[str
     -------
     dict
         The release row.
+
+    Raises
+    ------
+    PublishError
+        A person has put publishing on hold.
     """
+    refuse_on_hold(runner.lake, ds)
     served = [s for s in made if runner.catalog.table(s.table).append]
     release_id = f"{ds}-{content_hash(runner, served)}"
     lake = runner.lake

@@ -353,10 +353,43 @@ def build_days(
 
 
 def write_report(ds: str, market: str) -> str:
-    """Write the night's report; returns its path."""
+    """Write the night's report and send its alerts; returns the report's path."""
+    from jobs.alerts import alert_night
+    from jobs.report import night_report
     from jobs.report import write_report as write
 
-    return str(write(load_settings(market), dt.date.fromisoformat(ds)))
+    settings = load_settings(market)
+    report = night_report(settings, ds)
+    path = write(settings, report)
+    alert_night(settings, report)
+    return str(path)
+
+
+def task_failed(ds: str, market: str, task: str, owner: str, error: str) -> str:
+    """Write the report of a night that a task stopped, and page the task's owner; returns the report's path."""
+    from jobs.alerts import alert_failure
+
+    settings = load_settings(market)
+    path = write_report(ds, market)
+    alert_failure(settings, ds, task, owner, error)
+    return path
+
+
+def warn_late(market: str) -> int:
+    """Warn where the newest night that is due has no release; returns the number of warnings sent."""
+    from jobs.alerts import alert_late
+
+    return alert_late(load_settings(market), dt.datetime.now(dt.UTC))
+
+
+def review(ds: str, market: str, kind: str) -> list[dict[str, Any]]:
+    """Make findings of what the audits saw up to ``ds``; returns the new ones."""
+    from jobs import reviews
+
+    def owner_of(table: str) -> str:
+        return catalog().node(table).contract.owner
+
+    return reviews.review(load_settings(market), dt.date.fromisoformat(ds), kind, owner_of)
 
 
 def stage_backfill(

@@ -78,7 +78,7 @@ def do_report(options: argparse.Namespace) -> None:
 
     settings = load()
     report = night_report(settings, options.ds)
-    path = write_report(settings, options.ds)
+    path = write_report(settings, report)
     show(options, report, f"{render_text(report)}\n{path}")
 
 

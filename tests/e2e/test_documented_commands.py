@@ -15,7 +15,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(
     r"(?:^|[`\s/])nightjar ((?:import|simulate|nightly|night|run|plan|train|rollback|manifest|migrate|"
     r"show|tables|lineage|report|releases|quarantine|backfill|restore|takedown|feedback|export|explain|"
-    r"up|down|doctor)(?: [^`\n|;#)]*)?)"
+    r"up|down|doctor|"
+    r"waive|hold|resume|flag|findings|answer|review|ethics|audit)(?: [^`\n|;#)]*)?)"
 )
 NEED_ARGUMENTS = (
     "import",
@@ -32,6 +33,13 @@ NEED_ARGUMENTS = (
     "takedown",
     "export",
     "explain",
+    "waive",
+    "hold",
+    "resume",
+    "flag",
+    "answer",
+    "review",
+    "audit",
 )
 LOOKS = ("plan", "show", "tables", "lineage", "report", "releases", "quarantine", "explain")
 
