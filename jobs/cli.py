@@ -143,7 +143,22 @@ def _build_commands(add: Any) -> None:
     made.add_argument("run_id", help="the run, as in ops.run")
     made = add("train", do_train, "Fit and register a ranker; promote it if it passes its gate.")
     made.add_argument("--ds", type=_day, required=True)
-    made.add_argument("--mode", choices=("auto", "dry_run"), default="auto")
+    made.add_argument(
+        "--mode",
+        choices=("auto", "manual", "dry_run"),
+        default="auto",
+        help="manual: leave the decision to `nightjar promote` or `nightjar reject`",
+    )
+    made = add("promote", do_promote, "Make a challenger that passed its gate the champion.")
+    made.add_argument("version", help="version in the registry")
+    made.add_argument("--reason", required=True)
+    made = add("reject", do_reject, "Refuse a challenger; the reason stays with it.")
+    made.add_argument("version", help="version in the registry")
+    made.add_argument("--reason", required=True)
+    made = add("repin", do_repin, "Give a day another version of the model, on record; reruns of the day use it.")
+    made.add_argument("--ds", type=_day, required=True)
+    made.add_argument("--version", required=True, help="version in the registry, or popularity for none")
+    made.add_argument("--reason", required=True)
     made = add("rollback", do_rollback, "Move the release pointer back: lists, index and model together.")
     made.add_argument("--to", help="release id (default: the one before)")
     made.add_argument("--reason", required=True)
@@ -323,14 +338,44 @@ def do_train(options: argparse.Namespace) -> None:
 
     market = _settings().market.name
     made = steps.fit_rankers(str(options.ds), market, _run_id("train"))
-    made |= steps.promote(market, made["version"], made["passed"], options.mode)
+    if options.mode != "manual":
+        made |= steps.promote(market, made["version"], made["passed"], options.mode)
     _print(options, made, f"Version {made['version']}: gate {'passed' if made['passed'] else 'refused'}.")
 
 
-def do_rollback(options: argparse.Namespace) -> None:
-    from jobs.releases import rollback
+def do_promote(options: argparse.Namespace) -> None:
+    from jobs import steps
 
-    row = rollback(_settings(), options.to, options.reason)
+    made = steps.promote(_settings().market.name, options.version, True, "manual", options.reason, _person())
+    _print(options, made, f"Version {options.version} is champion.")
+
+
+def do_reject(options: argparse.Namespace) -> None:
+    from jobs import steps
+
+    made = steps.reject_model(_settings().market.name, options.version, options.reason, _person())
+    _print(options, made, f"Version {options.version} is rejected; the champion stays.")
+
+
+def _person() -> str:
+    import getpass
+
+    return getpass.getuser()
+
+
+def do_repin(options: argparse.Namespace) -> None:
+    from jobs import steps
+
+    made = steps.repin_model(
+        str(options.ds), _settings().market.name, options.version, options.reason, _run_id("repin")
+    )
+    _print(options, made, f"{options.ds} uses {made['version'] or 'popularity'} from now on; lists stay as served.")
+
+
+def do_rollback(options: argparse.Namespace) -> None:
+    from jobs import steps
+
+    row = steps.rollback(_settings().market.name, options.to, options.reason)
     _print(options, row, f"Current is {row['release_id']} again, with its model and index.")
 
 

@@ -209,23 +209,36 @@ def _delivered_days(runner: Runner, days: DayRange) -> DayRange:
 
 
 def training_due(ds: str, market: str) -> bool:
-    """True where no champion exists or the newest is a week old; a private lake uses what there is."""
-    from models import registry
+    """True where no champion exists, it is a week old, or features drifted; a private lake uses what there is."""
+    from models import training
 
     settings = load_settings(market)
-    return settings.read_through is None and registry.training_due(settings, dt.date.fromisoformat(ds))
+    return settings.read_through is None and training.training_due(settings, dt.date.fromisoformat(ds))
 
 
 def fit_rankers(ds: str, market: str, run_id: str) -> dict[str, Any]:
     """Fit, measure and register a challenger on the examples up to ``ds``."""
-    from models import registry
+    from models import training
 
-    made = registry.train(load_settings(market), dt.date.fromisoformat(ds), run_id)
+    made = training.train(load_settings(market), dt.date.fromisoformat(ds), run_id)
     return {"version": made["version"], "passed": made["passed"], "mlflow_run": made["mlflow_run"]}
 
 
+def model_card(market: str, version: str) -> str:
+    """The model card of a version, with its gate: what a reviewer decides on."""
+    from models import registry
+
+    settings = load_settings(market)
+    return registry.client(settings).get_model_version(registry.model_name(settings), version).description
+
+
 def promote(
-    market: str, version: str, passed: bool, mode: str = "auto", reason: str = "passed its gate"
+    market: str,
+    version: str,
+    passed: bool,
+    mode: str = "auto",
+    reason: str = "passed its gate",
+    approver: str = "gate",
 ) -> dict[str, Any]:
     """Make the challenger champion, if it passed and the mode lets it; a refusal leaves the champion."""
     from models import registry
@@ -239,7 +252,14 @@ def promote(
             "Version %s is not promoted (%s); the champion stays.", version, mode if passed else "gate refused it"
         )
         return {"champion": None, "refused": not passed}
-    return registry.promote(settings, version, reason)
+    return registry.promote(settings, version, reason, approver)
+
+
+def reject_model(market: str, version: str, reason: str, approver: str) -> dict[str, Any]:
+    """Keep the champion, and the reason with the version."""
+    from models import registry
+
+    return registry.reject(load_settings(market), version, reason, approver)
 
 
 def pin_model(ds: str, market: str, run_id: str) -> dict[str, Any]:
@@ -248,6 +268,25 @@ def pin_model(ds: str, market: str, run_id: str) -> dict[str, Any]:
 
     made = registry.pin(load_settings(market), dt.date.fromisoformat(ds), run_id)
     return {"model": made["model"], "version": made["version"]}
+
+
+def repin_model(ds: str, market: str, version: str, reason: str, run_id: str) -> dict[str, Any]:
+    """Give a day another version of the model, on purpose and on record."""
+    from models import registry
+
+    made = registry.repin(load_settings(market), dt.date.fromisoformat(ds), version, reason, run_id)
+    return {"ds": ds, "model": made["model"], "version": made["version"], "reason": reason}
+
+
+def rollback(market: str, to: str | None, reason: str) -> dict[str, Any]:
+    """Move the release pointer back, and with it the champion that the release was made with."""
+    from models import registry
+
+    settings = load_settings(market)
+    row = releases.rollback(settings, to, reason)
+    if row["model_version"]:
+        registry.restore_champion(settings, row["model_version"], reason)
+    return row
 
 
 # -- whole nights -------------------------------------------------------------------------------

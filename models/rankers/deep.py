@@ -33,7 +33,6 @@ from models.rankers.rows import (
     sequences,
     shuffled,
 )
-from models.ranking_features import FEATURES
 
 SCORED_AT_ONCE = 8192
 
@@ -93,9 +92,7 @@ def keras(threads: int = 2) -> Any:
     os.environ["KERAS_BACKEND"] = "jax"
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     eigen = "true" if threads > 1 else "false"
-    os.environ.setdefault(
-        "XLA_FLAGS", f"--xla_cpu_multi_thread_eigen={eigen} --xla_force_host_platform_device_count=1"
-    )
+    os.environ.setdefault("XLA_FLAGS", f"--xla_cpu_multi_thread_eigen={eigen} --xla_force_host_platform_device_count=1")
     os.environ.setdefault("NPROC", str(threads))
     import keras as library
 
@@ -326,7 +323,7 @@ def _go_on(ranker: DeepRanker, start: DeepRanker) -> None:
     mine, theirs = ([w.shape for w in weights_of(r.network)] for r in (ranker, start))
     if mine != theirs:
         raise ContractError(
-            f"A {ranker.spec.name} of other features, heads or sizes cannot be gone on from: fit it anew, without start."
+            f"A {ranker.spec.name} of other features, heads or sizes cannot be gone on from: fit it anew."
         )
     ranker.network.set_weights(weights_of(start.network))
 

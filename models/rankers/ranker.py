@@ -21,9 +21,9 @@ import numpy as np
 import pyarrow as pa
 
 from jobs.errors import ContractError
-from models.ranking_features import FEATURES
 from models.rankers.groups import ONE_GROUP, Groups
-from models.rankers.rows import Columns, numbers
+from models.rankers.rows import Columns, column, numbers
+from models.ranking_features import FEATURES
 
 DESCRIBED = "ranker.json"
 PROBABILITIES = {"pctr": "label", "pcvr": "converted"}
@@ -80,6 +80,10 @@ class Ranker(ABC):
     def heads(self) -> tuple[str, ...]:
         """Names of the scores, in order."""
 
+    def order(self, scores: dict[str, np.ndarray], by: str = "rank") -> np.ndarray:
+        """What lists are ordered by: the head ``by`` where it is fitted, else pCTR."""
+        return scores[by if by in self.heads else "pctr"]
+
     @abstractmethod
     def raw(self, columns: Columns) -> dict[str, np.ndarray]:
         """The heads before calibration, float64."""
@@ -130,6 +134,18 @@ class Ranker(ABC):
             use = np.isfinite(raw[head]) if among is None else np.isfinite(raw[head]) & among
             if use.any():
                 self.calibration[head] = self.groups.maps(isotonic, raw[head][use], target[use], group[use])
+
+    def importance(self, columns: Columns) -> dict[str, float]:
+        """Mean absolute change of pCTR when a feature's values are exchanged between rows (Breiman, 2001)."""
+        names = [*self.features, *self.spec.ids, *self.spec.sequences]
+        rows = {name: column(columns, name) for name in names}
+        before = self.raw(pa.table(rows))["pctr"]
+        order = pa.array(np.random.default_rng(7).permutation(len(before)))
+        changed = {}
+        for name in names:
+            mixed = pa.table(rows | {name: rows[name].take(order)})
+            changed[name] = float(np.abs(self.raw(mixed)["pctr"] - before).mean())
+        return changed
 
     def save(self, folder: Path) -> None:
         """Write the ranker into a folder, which is made."""

@@ -112,27 +112,26 @@ def query_ids(table: pa.Table | pa.RecordBatch) -> np.ndarray:
 
 
 def batches(source: Stream, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
-    """The rows in order, in batches of at most ``rows``."""
+    """The rows in order, in batches of ``rows`` (the last is shorter), however the source cuts them."""
+    held: list[pa.RecordBatch] = []
     for batch in source.to_batches():
-        for at in range(0, batch.num_rows, rows):
-            yield batch.slice(at, rows)
+        held.append(batch)
+        while sum(b.num_rows for b in held) >= rows:
+            table = pa.Table.from_batches(held)
+            yield _one(table.slice(0, rows))
+            held = table.slice(rows).to_batches()
+    if sum(b.num_rows for b in held):
+        yield _one(pa.Table.from_batches(held))
+
+
+def _one(table: pa.Table) -> pa.RecordBatch:
+    return table.combine_chunks().to_batches()[0]
 
 
 def shuffled(source: Stream, window: int, rng: np.random.Generator) -> Iterator[pa.Table]:
-    """The rows in windows of about ``window``, each in random order.
+    """The rows in windows of ``window``, each in random order.
 
     At most two windows are held at a time.
     """
-    held: list[pa.RecordBatch] = []
     for batch in batches(source, window):
-        held.append(batch)
-        if sum(b.num_rows for b in held) >= window:
-            yield _mixed(held, rng)
-            held = []
-    if held:
-        yield _mixed(held, rng)
-
-
-def _mixed(batches: list[pa.RecordBatch], rng: np.random.Generator) -> pa.Table:
-    table = pa.Table.from_batches(batches)
-    return table.take(pa.array(rng.permutation(table.num_rows)))
+        yield pa.Table.from_batches([batch]).take(pa.array(rng.permutation(batch.num_rows)))

@@ -86,6 +86,14 @@ class XgbRanker(Ranker):
         for head, booster in self.boosters.items():
             booster.save_model(folder / f"{head}.ubj")
 
+    def importance(self, columns: Columns) -> dict[str, float]:
+        """Mean absolute SHAP value of each feature in the pCTR head, in log-odds (Lundberg et al., 2020)."""
+        import xgboost
+
+        matrix = xgboost.DMatrix(feature_matrix(columns, self.features), feature_names=list(self.features))
+        shares = np.abs(self.boosters["ctr"].predict(matrix, pred_contribs=True)[:, :-1]).mean(axis=0)
+        return dict(zip(self.features, shares.astype(float).tolist(), strict=True))
+
     @classmethod
     def load_weights(cls, folder: Path, described: dict[str, Any], threads: int) -> XgbRanker:
         import xgboost
@@ -147,7 +155,7 @@ def _heads(facts: dict[str, int], valid: pa.Table, params: XgbParams) -> list[st
         heads.append("cvr")
     if facts["timed"] >= params.min_conversions and (numbers(valid, "dwell_ms") > 0).any():
         heads.append("dwell")
-    return heads
+    return sorted(heads)
 
 
 OBJECTIVES: dict[str, dict[str, Any]] = {
