@@ -28,7 +28,7 @@ from jobs.locks import exclusive
 from jobs.runner import Runner, run_folder
 from jobs.scan import published
 from jobs.session import connect, interrupt
-from jobs.settings import load_settings
+from jobs.settings import Settings, load_settings
 from jobs.stages import Staged
 
 log = logging.getLogger(__name__)
@@ -251,17 +251,29 @@ def take_down(market: str, run_id: str, item: str, reason: str, lift: bool = Fal
 
 
 def rollback(market: str, run_id: str, to: str | None, reason: str) -> dict[str, Any]:
-    """Move the pointer back; what was taken down since stays away, so such a release returns patched."""
+    """Move the pointer back, and with it the champion that the release was made with.
+
+    What was taken down since stays away, so such a release returns patched.
+    """
+    from models import registry
+
+    settings = load_settings(market)
+    row = _released_again(settings, run_id, to, reason)
+    if row["model_version"]:
+        registry.restore_champion(settings, row["model_version"], reason)
+    return row
+
+
+def _released_again(settings: Settings, run_id: str, to: str | None, reason: str) -> dict[str, Any]:
     from jobs import patches
     from jobs.takedown import taken_down
 
-    settings = load_settings(market)
     lake = Lake(settings)
     target, items = releases.rollback_target(releases.history(lake), to), taken_down(lake)
     tables = [n.contract for n in catalog().group("serving") if isinstance(n.contract, Table) and n.contract.append]
     if not patches.serves(lake, tables, target, items):
         return releases.rollback(settings, to, reason)
-    with opened(market, run_id, "rollback") as runner:
+    with opened(settings.market.name, run_id, "rollback") as runner:
         out = patches.Exclusions(patches.no_pairs(), patches.nobody(), items)
         return patches.patch(runner, target, out, reason, kind="rollback")[0]
 
@@ -270,23 +282,36 @@ def rollback(market: str, run_id: str, to: str | None, reason: str) -> dict[str,
 
 
 def training_due(ds: str, market: str) -> bool:
-    """True where no champion exists or the newest is a week old; a private lake uses what there is."""
-    from models import registry
+    """True where no champion exists, it is a week old, or features drifted; a private lake uses what there is."""
+    from models import training
 
     settings = load_settings(market)
-    return settings.read_through is None and registry.training_due(settings, dt.date.fromisoformat(ds))
+    return settings.read_through is None and training.training_due(settings, dt.date.fromisoformat(ds))
 
 
 def fit_rankers(ds: str, market: str, run_id: str) -> dict[str, Any]:
     """Fit, measure and register a challenger on the examples up to ``ds``."""
-    from models import registry
+    from models import training
 
-    made = registry.train(load_settings(market), dt.date.fromisoformat(ds), run_id)
+    made = training.train(load_settings(market), dt.date.fromisoformat(ds), run_id)
     return {"version": made["version"], "passed": made["passed"], "mlflow_run": made["mlflow_run"]}
 
 
+def model_card(market: str, version: str) -> str:
+    """The model card of a version, with its gate: what a reviewer decides on."""
+    from models import registry
+
+    settings = load_settings(market)
+    return registry.client(settings).get_model_version(registry.model_name(settings), version).description
+
+
 def promote(
-    market: str, version: str, passed: bool, mode: str = "auto", reason: str = "passed its gate"
+    market: str,
+    version: str,
+    passed: bool,
+    mode: str = "auto",
+    reason: str = "passed its gate",
+    approver: str = "gate",
 ) -> dict[str, Any]:
     """Make the challenger champion, if it passed and the mode lets it; a refusal leaves the champion."""
     from models import registry
@@ -300,7 +325,14 @@ def promote(
             "Version %s is not promoted (%s); the champion stays.", version, mode if passed else "gate refused it"
         )
         return {"champion": None, "refused": not passed}
-    return registry.promote(settings, version, reason)
+    return registry.promote(settings, version, reason, approver)
+
+
+def reject_model(market: str, version: str, reason: str, approver: str) -> dict[str, Any]:
+    """Keep the champion, and the reason with the version."""
+    from models import registry
+
+    return registry.reject(load_settings(market), version, reason, approver)
 
 
 def pin_model(ds: str, market: str, run_id: str) -> dict[str, Any]:
@@ -309,6 +341,14 @@ def pin_model(ds: str, market: str, run_id: str) -> dict[str, Any]:
 
     made = registry.pin(load_settings(market), dt.date.fromisoformat(ds), run_id)
     return {"model": made["model"], "version": made["version"]}
+
+
+def repin_model(ds: str, market: str, version: str, reason: str, run_id: str) -> dict[str, Any]:
+    """Give a day another version of the model, on purpose and on record."""
+    from models import registry
+
+    made = registry.repin(load_settings(market), dt.date.fromisoformat(ds), version, reason, run_id)
+    return {"ds": ds, "model": made["model"], "version": made["version"], "reason": reason}
 
 
 # -- whole nights -------------------------------------------------------------------------------

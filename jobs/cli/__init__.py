@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Any
 
-from jobs.cli import audit, build, data, look, release, services
+from jobs.cli import audit, build, data, look, model, release, services
 from jobs.errors import NightjarError
 
 EXAMPLES = """examples:
@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(command=command)
         return made
 
-    for group in (data, build, release, look, services, audit):
+    for group in (data, build, model, release, look, services, audit):
         group.register(add)
     return top
 

@@ -1,4 +1,4 @@
-"""Building tables, days and models."""
+"""Building tables and days."""
 
 from __future__ import annotations
 
@@ -40,9 +40,6 @@ def register(add: Any) -> None:
     made.add_argument("--yes", action="store_true", help="swap the rebuilt days in; without it they are discarded")
     made = add("restore", do_restore, "Put the days that a run published back as they were before it.")
     made.add_argument("run_id", help="the run, as in ops.run")
-    made = add("train", do_train, "Fit and register a ranker; promote it if it passes its gate.")
-    made.add_argument("--ds", type=day, required=True)
-    made.add_argument("--mode", choices=("auto", "dry_run"), default="auto")
     add("manifest", do_manifest, "Compile the contracts to the manifest that DAGs read.")
     made = add("migrate", do_migrate, "Bring existing tables to their changed contracts.")
     made.add_argument(
@@ -118,15 +115,6 @@ def do_restore(options: argparse.Namespace) -> None:
 
     rows = restore(load(), steps.catalog(), options.run_id)
     show(options, rows, as_text([{"table": r["table"], "ds": r["ds"], "rows": r["rows"]} for r in rows]))
-
-
-def do_train(options: argparse.Namespace) -> None:
-    from jobs import steps
-
-    market = load().market.name
-    made = steps.fit_rankers(str(options.ds), market, new_run("train"))
-    made |= steps.promote(market, made["version"], made["passed"], options.mode)
-    show(options, made, f"Version {made['version']}: gate {'passed' if made['passed'] else 'refused'}.")
 
 
 def do_manifest(options: argparse.Namespace) -> None:
