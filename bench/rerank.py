@@ -7,12 +7,12 @@ whole shipped chain of the feed. Aim: 1,000 users a second for MMR and DPP.
 from __future__ import annotations
 
 import datetime as dt
-import json
 import time
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from bench.meter import figure
 from jobs.settings import Market
 from models.pool import SCALE, Pool, Shelf, Touched
 from models.reranking import rerank
@@ -67,7 +67,7 @@ def pool(of: Shelf, rng: np.random.Generator) -> Pool:
     )
 
 
-def main() -> None:
+def bench() -> None:
     rng = np.random.default_rng(7)
     of = shelf(rng)
     pools = [pool(of, rng) for _ in range(USERS // USERS_AT_ONCE)]
@@ -87,15 +87,5 @@ def main() -> None:
                 each.forget()
                 rerank(each, surface, rules)
             rate = USERS / (time.process_time() - started)
-            line = {
-                "name": f"rerank.{name}",
-                "value": round(rate),
-                "unit": "users/s/core",
-                "size": f"{CANDIDATES} to {LENGTH}, {DIMENSIONS} dimensions",
-                "compared_with": AIM if name in ("mmr", "dpp") else None,
-            }
-            print(json.dumps(line), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+            size = f"{CANDIDATES} to {LENGTH}, {DIMENSIONS} dimensions"
+            figure(f"rerank.{name}", rate, "users/s/core", size, AIM if name in ("mmr", "dpp") else None)

@@ -14,6 +14,8 @@ from jobs.contract import Column, DayRange, Table, TableInput, between
 from jobs.settings import Market
 
 WINDOWS = (1, 7, 28)
+TAKEDOWN_DAYS = 400
+"""How long a takedown holds by itself; by then the source has delisted the item."""
 SUMS = ("impressions", "clicks", "targets", "target_users", "purchases", "negatives")
 _TOTALS = ("_play_sum", "_plays", "_rating_sum", "ratings_28d", "negatives_28d", "_seen")
 
@@ -68,10 +70,14 @@ CONTRACT = Table(
         Column("age_days", "int", "Days since it was first offered; null where not known.", "days"),
         Column("popularity", "double", "Percentile rank by users with a target action in 7 days, 1 is most.", digits=6),
         Column("is_long_tail", "boolean", "Outside the top 20 % of items by exposure in 28 days."),
-        Column("is_eligible", "boolean", "May be recommended: active, in stock."),
+        Column("is_eligible", "boolean", "May be recommended: active, in stock, not taken down."),
     ],
     keys=["item_id"],
-    inputs=[TableInput("silver.items", days=28), TableInput("silver.item_daily", days=28)],
+    inputs=[
+        TableInput("silver.items", days=28),
+        TableInput("silver.item_daily", days=28),
+        TableInput("ops.takedown", days=TAKEDOWN_DAYS, optional=True),
+    ],
     checks=[
         between("ctr_28d", 0, 1),
         between("price_drop", 0, 1),
@@ -87,7 +93,22 @@ def on_offer() -> SparkColumn:
     return (F.coalesce("status", F.lit("active")) == "active") & (F.coalesce("stock", F.lit(1)) > 0)
 
 
-def build(items: DataFrame, item_daily: DataFrame, *, days: DayRange, params: Params, market: Market) -> DataFrame:
+def taken_down(takedown: DataFrame, days: DayRange) -> DataFrame:
+    """``ds, item_id`` of the items whose newest order by the end of each day takes them down."""
+    newest = F.max_by("active", F.struct("event_ds", "at_ms", "active"))
+    orders = spread(takedown, days, TAKEDOWN_DAYS).groupBy("ds", "item_id").agg(newest.alias("active"))
+    return orders.where("active").select("ds", "item_id")
+
+
+def build(
+    items: DataFrame,
+    item_daily: DataFrame,
+    takedown: DataFrame,
+    *,
+    days: DayRange,
+    params: Params,
+    market: Market,
+) -> DataFrame:
     highest = (
         spread(items.select("ds", "item_id", F.col("price_minor").alias("_price")), days, 28)
         .groupBy("ds", "item_id")
@@ -110,7 +131,8 @@ def build(items: DataFrame, item_daily: DataFrame, *, days: DayRange, params: Pa
         .withColumn("age_days", F.datediff("ds", offered))
         .withColumn("popularity", F.percent_rank().over(by_day.orderBy("target_users_7d", "target_users_28d")))
         .withColumn("is_long_tail", head > params.head_share * F.count(F.lit(1)).over(by_day))
-        .withColumn("is_eligible", on_offer())
+        .join(F.broadcast(taken_down(takedown, days).withColumn("_down", F.lit(True))), ["ds", "item_id"], "left")
+        .withColumn("is_eligible", on_offer() & F.col("_down").isNull())
     )
 
 

@@ -7,7 +7,18 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.contract import Column, DayRange, Table, TableInput, between, in_set, no_rows_where, not_null, rows_between
+from jobs.contract import (
+    Column,
+    DayRange,
+    Table,
+    TableInput,
+    between,
+    in_set,
+    known_in,
+    no_rows_where,
+    not_null,
+    rows_between,
+)
 from jobs.settings import Market
 from models import constraints, eligibility, reasons
 from models.fused import BLOCK_DAYS, excluded
@@ -87,6 +98,8 @@ CONTRACT = Table(
         TableInput("silver.events", days=BLOCK_DAYS, optional=True),
     ],
     checks=[
+        known_in("user_id", "silver.users"),
+        known_in("item_id", "silver.items"),
         between("rank", 1, 1000),
         not_null("item_id"),
         not_null("model_version"),

@@ -8,9 +8,8 @@ import numpy as np
 
 from jobs.contract import ArtifactInput, TableInput
 from models import als as model
-from models.ann import Index
 from models.channels.channel import Channel
-from models.channels.sequences import Found, Users, locate, nearest
+from models.channels.sequences import Found, Users, index_at, locate, nearest
 
 CHANNEL = Channel(
     "embedding",
@@ -28,4 +27,4 @@ def search(users: Users, als: Path, item_index: Path) -> Found:
     of_known = users.kept(known)
     cuts = of_known.starts[1:-1]
     vectors = model.fold_in(factors, np.split(at[known], cuts), np.split(of_known.strengths, cuts), fitted)
-    return nearest(Index.load(item_index), vectors, users)
+    return nearest(index_at(item_index), vectors, users)

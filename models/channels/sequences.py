@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -162,6 +163,12 @@ def locate(ids: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]
         return np.zeros(len(wanted), np.int64), np.zeros(len(wanted), bool)
     at = np.searchsorted(ids, wanted).clip(max=len(ids) - 1)
     return at, ids[at] == wanted
+
+
+@lru_cache(maxsize=2)
+def index_at(path: Path) -> Index:
+    """A saved index; kept, because a worker is asked batch by batch."""
+    return Index.load(path)
 
 
 def nearest(index: Index, vectors: np.ndarray, users: Users, k: int = LONGEST) -> Found:

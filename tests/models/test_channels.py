@@ -32,7 +32,7 @@ NEW = 13
 KNOWS_ONE, KNOWS_OTHER, KNOWS_UNKNOWN, COLD, GONE = 1001, 1002, 1003, 1004, 1005
 RIGHT = {KNOWS_ONE: 12, KNOWS_OTHER: 32}
 NOT_ELIGIBLE = (2, 31)
-IMPERSONAL = {"features.item_stats", "features.user_activity"}
+IMPERSONAL = {"features.item_stats", "features.user_activity", "silver.curated"}
 ABOUT_ITEMS = ("features.item_stats", "features.item_content", "silver.items")
 TASTE = sorted(name for name, each in CHANNELS.items() if not each.channel.explores)
 FITTED = {
@@ -136,6 +136,9 @@ def planted_tables(spark) -> dict:
             for name in ("features.item_stats", "features.item_content", "silver.items")
         },
         **{name: table_of(spark, name, rows) for name, rows in planted_people().items()},
+        "silver.curated": table_of(
+            spark, "silver.curated", [{"item_id": i, "ends_at_ms": 10**13, "boost": 1.0} for i in (3, 22)]
+        ),
         "candidates.item_neighbours": together.build(
             sequence, days=DAYS, params=together.Params(half_life_days=30_000.0)
         ),
