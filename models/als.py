@@ -17,6 +17,7 @@ from jobs.errors import ContractError
 from models.preferences import HORIZON, collect, summed
 
 ENGINES = ("implicit", "spark")
+BUCKETS = 1024
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,9 @@ def fit_with_spark(user_item_daily: DataFrame, params: Params) -> tuple[np.ndarr
     from pyspark.ml.recommendation import ALS
 
     pairs = summed(user_item_daily)
-    numbers = {
-        key: pairs.select(key).distinct().select(key, F.row_number().over(Window.orderBy(key)).alias(f"{key}_at"))
-        for key in ("user_id", "item_id")
-    }
-    ids = numbers["item_id"].orderBy("item_id").toArrow()["item_id"].to_numpy()
+    users, items = (_numbered(pairs, key) for key in ("user_id", "item_id"))
+    known = items.orderBy("item_id").toArrow()
+    ids = known["item_id"].to_numpy()
     if len(ids) < params.min_items:
         return ids, np.zeros((0, params.factors), dtype=np.float32)
     model = ALS(
@@ -95,11 +94,18 @@ def fit_with_spark(user_item_daily: DataFrame, params: Params) -> tuple[np.ndarr
         itemCol="item_id_at",
         ratingCol="strength",
         seed=params.seed,
-    ).fit(pairs.join(numbers["user_id"], "user_id").join(numbers["item_id"], "item_id"))
+    ).fit(pairs.join(users, "user_id").join(items, "item_id"))
     found = model.itemFactors.orderBy("id").toArrow()
-    # items are numbered from 1, all of them: the factors come in the order of the ids
-    flat = found["features"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return ids, flat.reshape(len(ids), params.factors).astype(np.float32)
+    factors = found["features"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    place = np.searchsorted(found["id"].to_numpy(), known["item_id_at"].to_numpy())
+    return ids, factors.reshape(-1, params.factors)[place].astype(np.float32)
+
+
+def _numbered(pairs: DataFrame, key: str) -> DataFrame:
+    """``key`` and ``<key>_at``, an INT of its own for each: numbered by bucket, not all in one place."""
+    bucket = F.pmod(F.xxhash64(key), F.lit(BUCKETS)).cast("int")
+    nth = F.row_number().over(Window.partitionBy(bucket).orderBy(key))
+    return pairs.select(key).distinct().select(key, (nth * BUCKETS + bucket).alias(f"{key}_at"))
 
 
 def fit(
