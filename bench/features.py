@@ -62,7 +62,7 @@ class Watch:
         return Cost(time.monotonic() - self._wall, engine_seconds(self.pids) - self._cpu)
 
 
-def bench(size: str) -> None:
+def bench(size: str = "small") -> None:
     """All figures of a world of one of the sizes of `bench.worlds`."""
     config = WorldConfig(**WORLDS[size])
     meter = Meter(size)

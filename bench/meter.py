@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 
@@ -48,18 +49,13 @@ class Meter:
             thread.join()
 
     def figure(self, name: str, value: float, unit: str, compared_with: str | None = None) -> None:
-        print(
-            json.dumps(
-                {
-                    "name": name,
-                    "value": round(value, 3),
-                    "unit": unit,
-                    "size": self.size,
-                    "compared_with": compared_with,
-                }
-            ),
-            flush=True,
-        )
+        figure(name, value, unit, self.size, compared_with)
+
+
+def figure(name: str, value: float, unit: str, size: str, compared_with: Any = None) -> None:
+    """Print a figure as one JSON line."""
+    line = {"name": name, "value": round(value, 3), "unit": unit, "size": size, "compared_with": compared_with}
+    print(json.dumps(line), flush=True)
 
 
 def resident(pid: int) -> int:

@@ -77,6 +77,8 @@ class Runner:
         The run (an Airflow run id or a command's id); its staging is shared by its tasks.
     read_landing
         Reads a feed for days: ``(spark, settings, feed, days) -> DataFrame``.
+    views
+        Tables that builds see otherwise than they are stored: name -> function of the rows that were read.
     """
 
     settings: Settings
@@ -86,6 +88,7 @@ class Runner:
     read_landing: Callable[[SparkSession, Settings, str, DayRange], DataFrame]
     attempt: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     staged: dict[str, Staged] = field(default_factory=dict)
+    views: dict[str, Callable[[DataFrame], DataFrame]] = field(default_factory=dict)
     _code_shipped: bool = False
 
     def __post_init__(self) -> None:
@@ -211,7 +214,8 @@ class Runner:
                 raise ContractError(f"{reader} needs {each.table}, which was never built: run it first.")
             return self.spark.createDataFrame([], ddl(contract.schema))
         names = [c.name for c in contract.schema]
-        return reduce(DataFrame.unionByName, [frame.select(*names) for frame in frames])
+        rows = reduce(DataFrame.unionByName, [frame.select(*names) for frame in frames])
+        return self.views[each.table](rows) if each.table in self.views else rows
 
     def table(self, name: str) -> Table:
         return ops.BY_NAME[name] if name in ops.BY_NAME else self.catalog.table(name)
@@ -350,9 +354,15 @@ class Runner:
             "at_ms": now_ms(),
         }
         self.lake.append(ops.ARTIFACT, [row])
+        if node.contract.log is not None:
+            self._log_facts(ops.BY_NAME[node.contract.log], facts, row)
         self.publisher.log_artifact(ds, node.name, seconds, read, digest(self.params(node)))
         log.info("%s %s: %s in %.1f s", node.name, ds, facts, seconds)
         return target
+
+    def _log_facts(self, table: Table, facts: dict[str, Any], row: dict[str, Any]) -> None:
+        known = {k: json.dumps(v, sort_keys=True) if isinstance(v, dict) else v for k, v in (facts | row).items()}
+        self.lake.append(table, [{c.name: known.get(c.name) for c in table.schema}])
 
     # -- attempts ------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ FIRST, SECOND = list(range(1, 13)), list(range(21, 33))
 KNOWS_ONE, KNOWS_OTHER, KNOWS_UNKNOWN, COLD, GONE = 1001, 1002, 1003, 1004, 1005
 RIGHT = {KNOWS_ONE: 12, KNOWS_OTHER: 32}
 NOT_ELIGIBLE = (2, 31)
-IMPERSONAL = {"features.item_stats", "features.user_activity"}
+IMPERSONAL = {"features.item_stats", "features.user_activity", "silver.curated"}
 
 
 def likes() -> dict[int, list[int]]:
@@ -82,6 +82,9 @@ def planted_tables(spark) -> dict:
         "features.item_content": table_of(spark, "features.item_content", items),
         "features.user_interests": table_of(spark, "features.user_interests", interests),
         "silver.items": table_of(spark, "silver.items", items),
+        "silver.curated": table_of(
+            spark, "silver.curated", [{"item_id": i, "ends_at_ms": 10**13, "boost": 1.0} for i in (3, 22)]
+        ),
         "candidates.item_neighbours": neighbours(sequence, days=DAYS, params=NeighbourParams()),
         "silver.user_item_daily": table_of(
             spark,
