@@ -1,7 +1,8 @@
 """``make bench``: one JSON line a figure (name, value, unit, size, compared_with), for a person to read.
 
-``python -m bench [small] [medium]``; ``small`` by default. It uses an installation of its own in a temporary
-folder and leaves nothing behind. Times of one machine are compared within one run only.
+``python -m bench [small] [medium]``; ``small`` by default. ``python -m bench rerank`` is reranking alone, in numpy
+(bench/rerank.py). Worlds are built in an installation of their own in a temporary folder, and nothing is left behind.
+Times of one machine are compared within one run only.
 """
 
 from __future__ import annotations
@@ -146,6 +147,10 @@ def engine_seconds(pids: list[int]) -> float:
 
 
 def main() -> None:
+    if sys.argv[1:] == ["rerank"]:
+        from bench.rerank import main as rerank
+
+        return rerank()
     for size in sys.argv[1:] or ["small"]:
         home = Path(tempfile.mkdtemp(prefix="njb"))
         os.environ.update(NIGHTJAR_HOME=str(home), MLFLOW_TRACKING_URI=f"sqlite:///{home / 'mlflow.db'}")
