@@ -12,6 +12,7 @@ from jobs.contract import Column, DayRange, Table, TableInput, between
 from jobs.settings import Market
 from models import eligibility
 from models.recall import CHANNELS
+from quality.badcases import stop_loss
 
 BLOCK_DAYS = 7
 
@@ -29,8 +30,8 @@ CONTRACT = Table(
     group="candidates",
     owner="candidates",
     description="Channels fused by weighted reciprocal rank, sum of weight / (60 + rank) (Cormack et al., 2009); "
-    "what the user may not see (region, age), rejected or bought in 7 days is out; bought ones stay where their "
-    "category may repeat.",
+    "what the user may not see (region, age), rejected or bought in 7 days is out, as is what a bad case stops; bought "
+    "ones stay where their category may repeat.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("item_id", "bigint", "Surrogate item key."),
@@ -47,6 +48,7 @@ CONTRACT = Table(
         TableInput("silver.events", days=BLOCK_DAYS, optional=True),
         TableInput("silver.items"),
         TableInput("features.user_profile"),
+        stop_loss.INPUT,
     ],
     checks=[between("rank", 1, 1000)],
     grain="day",
@@ -87,6 +89,7 @@ def build(
     events: DataFrame,
     items: DataFrame,
     user_profile: DataFrame,
+    badcases: DataFrame,
     *,
     days: DayRange,
     params: Params,
@@ -108,7 +111,7 @@ def build(
     out = excluded(user_item_daily, events, items, days, market)
     best = Window.partitionBy("ds", "user_id").orderBy(F.round("score", 9).desc(), "item_id")
     return (
-        eligibility.for_people(fused, items, user_profile)
+        eligibility.for_people(stop_loss.without_stopped(fused, badcases), items, user_profile)
         .join(out, ["ds", "user_id", "item_id"], "left_anti")
         .withColumn("rank", F.row_number().over(best))
         .where(F.col("rank") <= params.budget)
