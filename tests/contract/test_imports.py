@@ -31,6 +31,7 @@ CORE = (
 COMPOSITION = {
     "models.registry": "reads examples, logs to MLflow, writes pins: the life of a model, called by steps",
     "quality.data_docs": "writes what the gate found where people look, called with the gate's findings",
+    "quality.anomalies": "reads the files that a table had on the same weekday, called by the gate",
     "quality.gate": "runs declared checks on what a runner has staged, called by steps",
 }
 # Single names of the engine that nodes may import.
