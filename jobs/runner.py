@@ -149,11 +149,22 @@ class Runner:
         """Build one node: an artifact (recorded at once) or a table (staged)."""
         contract = node.contract
         if isinstance(contract, Artifact):
-            # one that is fitted daily serves the newest day; a range needs no older ones
-            for day in [days.last] if contract.every_days == 1 else contract.fit_days(days):
+            for day in self._fit_days(contract, days):
                 self.build_artifact(node, day)
             return []
         return [self.stage(node, days)]
+
+    def _fit_days(self, contract: Artifact, days: DayRange) -> list[dt.date]:
+        """The days of a range on which an artifact is fitted: the calendar's, and the first where there is none yet.
+
+        A range is then fitted like its days one by one, and a new lake does not wait for the calendar.
+        """
+        if contract.every_days == 1:
+            # one that is fitted daily serves the newest day; a range needs no older ones
+            return [days.last]
+        on_calendar = contract.fit_days(days)
+        fresh = artifacts.latest_artifact(self.lake, contract.name, days.first, contract.every_days - 1)
+        return on_calendar if fresh or days.first in on_calendar else [days.first, *on_calendar]
 
     def _builds(self, node: Node, days: DayRange) -> list[DayRange]:
         """The parts of a range that are built at once: days, or all between two fits of an artifact that is read."""

@@ -151,7 +151,7 @@ def _from_the_item(params: Any) -> list[Reason]:
     rated = (F.col("rating_28d") >= params.min_rating) & (F.col("ratings_28d") >= params.min_ratings)
     rating = {"rating": F.round("rating_28d", 1), "ratings": F.col("ratings_28d")}
     prices = _column("highest_price_minor", "price_minor")
-    people, days = F.col("target_users_7d"), F.col("age_days")
+    people, days = F.col("people_7d"), F.col("age_days")
     found = F.exists("channels", lambda channel: channel.startswith("popular"))
     return [
         Reason(
@@ -159,7 +159,7 @@ def _from_the_item(params: Any) -> list[Reason]:
         ),
         Reason("value", "rated", rated, _column("rating_28d", "ratings_28d"), rating),
         Reason("value", "new", days.between(0, params.new_days - 1), _column("age_days"), {"days": days}),
-        Reason("basic", "popular", people >= params.min_people, _column("target_users_7d"), {"people": people}),
+        Reason("basic", "popular", people >= params.min_people, _column("people_7d"), {"people": people}),
         Reason(
             "basic",
             "among_popular",

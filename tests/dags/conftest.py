@@ -24,6 +24,7 @@ def airflow_environment(folder: Path) -> dict[str, str]:
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(HERE.parents[1] / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(HERE.parents[1] / "plugins"),
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         "NIGHTJAR_HOME": str(folder / "home"),

@@ -89,7 +89,7 @@ def test_a_region_with_few_active_users_or_none_named_has_no_list(lists):
 
 def test_the_reason_tells_the_people_of_the_segment(lists):
     assert lists["region=north"][0]["reasons"] == [
-        {"kind": "basic", "code": "popular", "text": "Liked by 2 people this week", "evidence": '{"target_users_7d":2}'}
+        {"kind": "basic", "code": "popular", "text": "Liked by 2 people this week", "evidence": '{"people_7d":2}'}
     ]
     assert {r["surface"] for r in lists["everyone"]} == {"feed"}
 

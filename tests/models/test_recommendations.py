@@ -35,7 +35,7 @@ STAT = {
     17: {"price_drop": 0.049, "price_minor": 951, "highest_price_minor": 1000},
     18: {"rating_28d": 4.0, "ratings_28d": 3},
     19: {"rating_28d": 4.0, "ratings_28d": 2},
-    22: {"target_users_7d": 5},
+    22: {"people_7d": 5},
     23: {"target_users_7d": 4, "age_days": 6},
     25: {"popularity": 0.8},
     26: {"age_days": 7},
@@ -233,7 +233,7 @@ def test_texts_carry_their_evidence(served):
         "Short enough for the way: 5 min",
         {"duration_ms": 300_000, "commute_share": 0.6},
     )
-    assert told(served, 22, "popular")[1:] == ("Liked by 5 people this week", {"target_users_7d": 5})
+    assert told(served, 22, "popular")[1:] == ("Liked by 5 people this week", {"people_7d": 5})
     assert told(served, 33, "discovery")[2] == {"slot_type": "exploration", "arm": "long_tail", "propensity": 0.1}
 
 
