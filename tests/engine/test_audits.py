@@ -14,6 +14,7 @@ from quality import diversity, evaluation, fairness
 
 D1 = dt.date(2024, 3, 1)
 D2 = dt.date(2024, 3, 2)
+WEEK_AGO = D2 - dt.timedelta(days=7)
 TODAY = DayRange.day(D2)
 RECOMMENDED = "ds date, surface string, user_id bigint, rank int, item_id bigint, channel string"
 CANDIDATE = "ds date, channel string, user_id bigint, item_id bigint, rank int"
@@ -21,6 +22,8 @@ FUSED = "ds date, user_id bigint, item_id bigint, rank int"
 ITEMS = "ds date, item_id bigint, category string, status string, stock int"
 PAIRS = "ds date, user_id bigint, item_id bigint, targets int, purchases int, rejections int, strength double"
 ITEM_DAILY = "ds date, item_id bigint, impressions int, targets int"
+SEEN = "ds date, user_id bigint, item_id bigint, impressions int"
+CONTENT = "ds date, item_id bigint, vector array<float>"
 USERS = "ds date, user_id bigint, gender string, registered_at_ms bigint"
 
 
@@ -187,11 +190,13 @@ def test_evaluation_does_not_depend_on_the_order_of_its_inputs(spark, small):
 # -- diversity -----------------------------------------------------------------------------------
 
 
-def diverse(spark, recommendations, items, item_daily=(), **params):
+def diverse(spark, recommendations, items, item_daily=(), seen=(), content=(), **params):
     frame = diversity.build(
         spark.createDataFrame(list(recommendations), RECOMMENDED),
         spark.createDataFrame(list(items), ITEMS),
         spark.createDataFrame(list(item_daily), ITEM_DAILY),
+        spark.createDataFrame(list(seen), SEEN),
+        spark.createDataFrame(list(content), CONTENT),
         days=TODAY,
         params=diversity.Params(**params),
     )
@@ -205,9 +210,22 @@ def test_diversity_by_hand(spark):
         items_of(D2, (1, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "c")),
         # item 1 is the head: one of five. With one added to each: 8, 4, 2, 1, 1 of 16 showings
         [(D1, 1, 7, 0), (D1, 2, 3, 0), (D2, 3, 1, 9)],
+        # person 7 saw a, a, b, b and only a the week before; person 8 the other way round; person 9 too little
+        [(D2, 7, 1, 2), (D1, 7, 4, 2), (WEEK_AGO, 7, 2, 4), (WEEK_AGO, 8, 1, 5), (WEEK_AGO, 8, 3, 5), (D2, 8, 1, 10)]
+        + [(D2, 9, 1, 3), (WEEK_AGO, 9, 1, 9)],
+        [(D2, 1, [1.0, 0.0]), (D2, 2, [1.0, 0.0]), (D2, 3, [0.0, 1.0])],
+        min_showings=4,
     )
-    assert {subject for subject, _ in found} == {"feed"}
+    assert {subject for subject, _ in found} == {"feed", "shown"}
     values = {metric: r["value"] for (_, metric), r in found.items()}
+    # the one list has contents that are alike, the other such that have nothing in common
+    assert values["intra_list_diversity"] == 0.5 and found["feed", "intra_list_diversity"]["n"] == 2
+    # of 11 showings a has 10, so b is small: none of the first day's, all of the second's
+    assert values["small_category_share"] == 0.5 and values["middle_category_share"] == 0
+    # variety of 7: 1 - (2 + 2) / 12 against 0; of 8: 0 against 1 - (20 + 20) / 90
+    assert values["variety_change"] == pytest.approx((0.667 - 0.556) / 2, abs=1e-6)
+    assert (values["variety_change_p10"], values["variety_change_p90"]) == (-0.556, 0.667)
+    assert values["narrowed_share"] == 0.5 and found["shown", "narrowed_share"]["n"] == 2
     # a and b of a, b, c; items 1, 2, 3 of five
     assert values["category_coverage"] == pytest.approx(2 / 3, abs=1e-6)
     assert values["item_coverage"] == 0.6
