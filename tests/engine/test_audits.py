@@ -20,7 +20,12 @@ RECOMMENDED = "ds date, surface string, user_id bigint, rank int, item_id bigint
 CANDIDATE = "ds date, channel string, user_id bigint, item_id bigint, rank int"
 FUSED = "ds date, user_id bigint, item_id bigint, rank int"
 ITEMS = "ds date, item_id bigint, category string, status string, stock int"
-PAIRS = "ds date, user_id bigint, item_id bigint, targets int, purchases int, rejections int, strength double"
+PAIRS = (
+    "ds date, user_id bigint, item_id bigint, targets int, purchases int, rejections int, strength double, "
+    "impressions int, clicks int"
+)
+STATS = "ds date, item_id bigint, creator_id bigint, quality double, is_eligible boolean"
+CREATORS = "ds date, creator_id bigint, stage string"
 ITEM_DAILY = "ds date, item_id bigint, impressions int, targets int"
 SEEN = "ds date, user_id bigint, item_id bigint, impressions int"
 CONTENT = "ds date, item_id bigint, vector array<float>"
@@ -36,8 +41,8 @@ def items_of(day, *rows):
     return [(day, i, category, "active", None) for i, category in rows]
 
 
-def taken(ds, user, item, strength=1.0, purchases=0, rejections=0, targets=1):
-    return (ds, user, item, targets, purchases, rejections, strength)
+def taken(ds, user, item, strength=1.0, purchases=0, rejections=0, targets=1, impressions=0, clicks=0):
+    return (ds, user, item, targets, purchases, rejections, strength, impressions, clicks)
 
 
 def rows_of(contract, frame):
@@ -256,12 +261,14 @@ def test_no_lists_no_diversity(spark):
 # -- fairness ------------------------------------------------------------------------------------
 
 
-def fair(spark, recommendations, users, active=(), pairs=(), groups=("gender",), **params):
+def fair(spark, recommendations, users, active=(), pairs=(), groups=("gender",), items=(), creators=(), **params):
     frame = fairness.build(
         spark.createDataFrame(list(recommendations), RECOMMENDED),
         spark.createDataFrame(list(users), USERS),
         spark.createDataFrame([(D2, u) for u in active], "ds date, user_id bigint"),
         spark.createDataFrame(list(pairs), PAIRS),
+        spark.createDataFrame(list(items), STATS),
+        spark.createDataFrame(list(creators), CREATORS),
         days=TODAY,
         params=fairness.Params(horizons=(1,), **params),
         market=Market("test", groups=groups),
@@ -289,8 +296,20 @@ def groups(spark):
         ],
         users,
         active=[6],
-        pairs=[taken(D2, 1, 1), taken(D2, 2, 2), taken(D2, 4, 9)],
+        pairs=[
+            taken(D2, 1, 1),
+            taken(D2, 2, 2),
+            taken(D2, 4, 9),
+            # item 20: 6 of 20 showings to f are clicked, 4 of 20 to m; nobody of m was shown 21
+            taken(D2, 1, 20, targets=0, impressions=20, clicks=6),
+            taken(D2, 4, 20, targets=0, impressions=20, clicks=4),
+            taken(D2, 1, 21, targets=0, impressions=50, clicks=50),
+        ],
+        # all lists hold items 1 and 2, of a head creator
+        items=[(D2, i, 100 if i in (1, 2) else 200, 0.5, True) for i in (1, 2, 3, 4)] + [(D2, 5, 300, 0.9, False)],
+        creators=[(D2, 100, "head"), (D2, 200, "novice")],
         min_group=2,
+        min_showings=10,
         personalised_items=1,
     )
 
@@ -320,6 +339,23 @@ def test_quality_by_group(groups):
     assert groups["gender", "m", "group", "ndcg"]["verdict"] == "too small"
     gap = groups["gender", "", "difference", "ndcg"]
     assert gap["value"] is None and gap["verdict"] == "too small"
+
+
+def test_clicks_on_the_same_item_by_hand(groups):
+    row = groups["gender", "f", "group", "conversion_same_item"]
+    # 0.3 - 0.2 with an error of sqrt(0.3 * 0.7 / 20 + 0.2 * 0.8 / 20) = 0.13601, times 1.96
+    assert (row["value"], row["lo"], row["hi"]) == (
+        0.1,
+        pytest.approx(-0.1666, abs=1e-4),
+        pytest.approx(0.3666, abs=1e-4),
+    )
+    assert row["n"] == 20 and groups["gender", "m", "group", "conversion_same_item"]["value"] == -0.1
+
+
+def test_places_of_creators(groups):
+    # all places of the lists are of items 1 and 2
+    assert groups["creator_stage", "head", "group", "share_of_places"]["value"] == 1
+    assert groups["creator_stage", "head", "group", "share_of_places"]["n"] == 12
 
 
 def test_tenure_is_told_by_the_day_of_joining(spark):
