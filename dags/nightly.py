@@ -94,6 +94,16 @@ def about(group: str) -> dict[str, Any]:
     }
 
 
+def failed(context: Any) -> None:
+    """When a task has failed for good: the report of what there is, and a page to the task's owner."""
+    from jobs import steps
+
+    params, ti = context["params"], context["ti"]
+    day = steps.resolve_ds(params, context.get("ds"))
+    error = " ".join(str(context.get("exception") or "no reason given").split())[:500]
+    steps.task_failed(day, params["market"], ti.task_id, context["task"].owner, error)
+
+
 @task.sensor(mode="reschedule", poke_interval=60, timeout=24 * 3600, execution_timeout=timedelta(minutes=5))
 def landing_ready(params: dict[str, Any] | None = None, ds: str | None = None) -> PokeReturnValue:
     """Resolve the day and wait until its files are complete; feeds that are not needed are gone without in time."""
@@ -197,6 +207,8 @@ class TrainIfDue(TriggerDagRunOperator):
             raise AirflowSkipException(f"The model in use is young enough on {self.day}.")
         self.trigger_run_id = f"nightly__{market}__{self.day}"
         self.conf = {"ds": self.day, "market": market}
+        # a person may take days to decide: the night goes on with the champion
+        self.wait_for_completion = os.environ.get("NIGHTJAR_PROMOTION", "auto") != "manual"
         super().execute(context)
 
 
@@ -266,7 +278,12 @@ def audit(day: Any) -> None:
             os.environ.get("NIGHTJAR_MARKET", "demo"), type="string", pattern="^[A-Za-z_][A-Za-z0-9_]*$", title="Market"
         ),
     },
-    default_args={"owner": OWNER, "retries": 1, "retry_delay": timedelta(seconds=20)},
+    default_args={
+        "owner": OWNER,
+        "retries": 1,
+        "retry_delay": timedelta(seconds=20),
+        "on_failure_callback": failed,
+    },
     tags=["nightjar", "nightly"],
     description="From the landing files of a day to its published lists.",
     doc_md=__doc__,

@@ -13,9 +13,10 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from jobs.contract import Artifact, Node, NoParams, Table
+from jobs.contract import ADDS_UP, KNOWN_IN, Artifact, Node, NoParams, Table
 from jobs.errors import ContractError
 from jobs.landing import BY_NAME
+from jobs.ops import BY_NAME as LOGS
 
 NODE_PACKAGES = ("jobs.tables", "features", "models", "quality")
 
@@ -130,11 +131,24 @@ class Catalog:
                     raise ContractError(f"{node.name} reads {name}, which no module declares.")
                 if groups[self.nodes[name].contract.group] > groups[node.contract.group]:
                     raise ContractError(f"{node.name} reads {name}, which a later group builds.")
+            if isinstance(node.contract, Artifact) and node.contract.log not in (None, *LOGS):
+                raise ContractError(f"{node.name}: {node.contract.log!r} is no log; there are {sorted(LOGS)}.")
+            for each in node.table_inputs:
+                if each.table.startswith("ops.") and each.table not in LOGS:
+                    raise ContractError(f"{node.name} reads {each.table}, which is no log; there are {sorted(LOGS)}.")
             for landing in node.landing_inputs:
                 if landing.feed not in BY_NAME:
                     raise ContractError(f"{node.name} reads feed {landing.feed!r}, which the landing zone lacks.")
             self._validate_arguments(node)
+            self._validate_checks(node, groups)
         _ = self.order
+
+    def _validate_checks(self, node: Node, groups: Mapping[str, int]) -> None:
+        checks = node.contract.checks if isinstance(node.contract, Table) else ()
+        for name in (check.args["table"] for check in checks if check.kind in (ADDS_UP, KNOWN_IN)):
+            other = self.nodes.get(name)
+            if other is None or groups[other.contract.group] > groups[node.contract.group]:
+                raise ContractError(f"{node.name} is checked against {name}, which is not built before it.")
 
     @staticmethod
     def _validate_arguments(node: Node) -> None:

@@ -20,6 +20,8 @@ from jobs.errors import ContractError
 LAYERS = ("bronze", "silver", "features", "training", "candidates", "serving", "audit", "ops", "models")
 TYPES = re.compile(r"^(string|int|bigint|double|float|boolean|date|timestamp|array<.+>|struct<.+>|map<.+>)$")
 FAIL, WARN = "fail", "warn"
+ADDS_UP, KNOWN_IN = "adds_up", "known_in"
+"""Kinds of checks that hold a table against another one."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,16 @@ def rows_between(low: int, high: int | None = None, verdict: str = FAIL) -> Chec
 def no_rows_where(condition: str, why: str, verdict: str = FAIL) -> Check:
     """No row satisfies the SQL ``condition``; ``why`` says in words what such a row would mean."""
     return Check("no_rows_where", {"condition": condition, "why": why}, verdict)
+
+
+def adds_up(ours: str, table: str, theirs: str, why: str, verdict: str = FAIL) -> Check:
+    """On every day the aggregate ``ours`` (SQL) of the rows equals ``theirs`` of ``table``; no rows count as 0."""
+    return Check(ADDS_UP, {"ours": ours, "table": table, "theirs": theirs, "why": why}, verdict)
+
+
+def known_in(column: str, table: str, verdict: str = FAIL) -> Check:
+    """Every non-null value of ``column`` is one that ``table`` has on the same day, where it has any row then."""
+    return Check(KNOWN_IN, {"table": table}, verdict, column)
 
 
 @dataclass(frozen=True)
@@ -328,7 +340,8 @@ class Artifact:
 
     ``build`` receives ``out``, an empty folder, writes its files there and returns a dict of facts.
     It is fitted as of every ``every_days``-th day, counted from the calendar's first: which days these
-    are does not depend on when or in which order days are built.
+    are does not depend on when or in which order days are built. ``log`` names a table of ``ops``: its columns are
+    taken from the facts of every build.
     """
 
     name: str
@@ -337,6 +350,7 @@ class Artifact:
     description: str
     inputs: Sequence[TableInput | ArtifactInput] = ()
     every_days: int = 1
+    log: str | None = None
     kind: str = field(default="artifact", init=False)
     grain: str = field(default="day", init=False)
     stateful: bool = field(default=False, init=False)
@@ -373,9 +387,9 @@ class Node:
 
     @property
     def upstream(self) -> list[str]:
-        """Names of the nodes read, itself (its own yesterday) left out."""
+        """Names of the nodes read; itself (its own yesterday) and the logs, which no node makes, are left out."""
         names = [i.table for i in self.table_inputs] + [i.artifact for i in self.artifact_inputs]
-        return [name for name in dict.fromkeys(names) if name != self.name]
+        return [name for name in dict.fromkeys(names) if name != self.name and not name.startswith("ops.")]
 
 
 def make_params(kind: type, values: dict[str, Any], where: str) -> Any:

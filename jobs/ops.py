@@ -26,7 +26,9 @@ RUN = Table(
         Column("inputs", "string", "JSON: Delta version or artifact path of every input."),
         Column("params_hash", "string", "Hash of the node's parameters."),
         Column("code_version", "string", "Hash of the project's source."),
-        Column("message", "string", "Why it failed."),
+        Column("config_hash", "string", "Hash of the market's configuration."),
+        Column("peak_memory", "bigint", "Most memory that the building process held so far; Spark apart.", "bytes"),
+        Column("message", "string", "Why it failed, or what is worth knowing of what was delivered."),
         Column("at_ms", "bigint", "When it ended.", unit="ms"),
     ],
     keys=["run_id", "table"],
@@ -49,6 +51,8 @@ ARTIFACT = Table(
     keys=["artifact", "checksum"],
 )
 
+MOVES_POINTER = ("nightly", "patch", "rollback")
+"""Kinds of releases that readers get from then on."""
 RELEASE = Table(
     name="ops.release",
     group="serving",
@@ -56,17 +60,79 @@ RELEASE = Table(
     description="Every release of lists; the newest row whose kind moves the pointer names the current one.",
     columns=[
         Column("release_id", "string", "Day and content hash of the lists."),
-        Column("kind", "string", "nightly, backfill (never current) or rollback."),
+        Column("kind", "string", "nightly, backfill (never current), patch or rollback."),
         Column("sequence", "bigint", "Order of the rows."),
         Column("model", "string", "Registered model, empty for popularity."),
         Column("model_version", "string", "Its version."),
         Column("index_path", "string", "Index artifact used."),
         Column("tables", "string", "JSON: serving table -> rows and Delta version."),
         Column("run_id", "string", "The run that published it."),
-        Column("reason", "string", "Why, for a rollback."),
+        Column("reason", "string", "Why, for a patch or a rollback."),
         Column("at_ms", "bigint", "When.", unit="ms"),
+        Column("base_release_id", "string", "The night's release whose lists a patch changed; else null."),
     ],
     keys=["sequence"],
+)
+
+TAKEDOWN = Table(
+    name="ops.takedown",
+    group="features",
+    owner="platform",
+    description="Items that were ordered off every list, and back; the newest row of an item holds, from its day on.",
+    columns=[
+        Column("item_id", "bigint", "Surrogate item key."),
+        Column("original_id", "string", "The source's id."),
+        Column("active", "boolean", "True takes it down, false lifts that."),
+        Column("reason", "string", "Why."),
+        Column("run_id", "string", "The run that ordered it."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["item_id", "at_ms"],
+)
+
+FEEDBACK = Table(
+    name="ops.feedback",
+    group="serving",
+    owner="platform",
+    description="Every look for feedback and takedowns since the current release: what was read, what it changed.",
+    columns=[
+        Column("run_id", "string", "The run that looked."),
+        Column("base_release_id", "string", "The night's release whose lists were served."),
+        Column("release_id", "string", "What is served since."),
+        Column("read", "string", "Hash of the landed files and takedowns that were read."),
+        Column("files", "int", "Landed files that were read."),
+        Column("takedowns", "int", "Items that are taken down."),
+        Column("blocks", "bigint", "Pairs of user and item that feedback excludes."),
+        Column("withdrawn", "bigint", "Users who withdrew consent to personalised lists."),
+        Column("users", "bigint", "Users whose lists changed."),
+        Column("seconds", "double", "How long it took.", "s", digits=3),
+        Column("at_ms", "bigint", "When it ended.", unit="ms"),
+    ],
+    keys=["run_id", "at_ms"],
+)
+
+INDEX = Table(
+    name="ops.index",
+    group="fit",
+    owner="candidates",
+    description="Every nearest-neighbour index that was built: what it holds, how it was measured, where it is.",
+    columns=[
+        Column("artifact", "string", "Name of the index."),
+        Column("path", "string", "Folder with the index, its id map and index.json."),
+        Column("checksum", "string", "SHA-256 over the folder's files."),
+        Column("kind", "string", "flat, hnsw, ivf or ivfpq."),
+        Column("count", "bigint", "Vectors.", unit="vectors"),
+        Column("dimension", "int", "Components of a vector."),
+        Column("metric", "string", "cosine or inner_product."),
+        Column("parameters", "string", "JSON: the parameters of its kind, as reached by the measurement."),
+        Column("recall_at_100", "double", "Share of the exact 100 nearest that it finds; null when empty.", digits=4),
+        Column("ids_sha256", "string", "SHA-256 of the id map."),
+        Column("vectors_sha256", "string", "SHA-256 of the vectors that it was built from."),
+        Column("build_seconds", "double", "Time of the build.", "s", digits=3),
+        Column("run_id", "string", "The run that built it."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["artifact", "checksum", "at_ms"],
 )
 
 MODEL_PIN = Table(
@@ -97,7 +163,7 @@ QUARANTINE = Table(
         Column("rule", "string", "The rule, with its column."),
         Column("arrival_ds", "date", "Day on which the row was delivered."),
         Column("file", "string", "File that delivered it."),
-        Column("row", "string", "The row as JSON, or the raw line where it could not be parsed."),
+        Column("row", "string", "The row as JSON without coordinates, or the line that could not be parsed."),
         Column("run_id", "string", "The run that refused it."),
     ],
     keys=[],
@@ -122,9 +188,94 @@ DATA_QUALITY = Table(
         Column("observed", "string", "What was found, in words."),
         Column("unexpected", "bigint", "Rows that break the rule.", unit="rows"),
         Column("rows", "bigint", "Rows that were judged.", unit="rows"),
+        Column("waiver", "string", "Who let the failure pass, until when and why; null where nobody did."),
         Column("at_ms", "bigint", "When.", unit="ms"),
     ],
     keys=["run_id", "gate", "table", "check", "at_ms"],
+)
+
+WAIVER = Table(
+    name="ops.waiver",
+    group="audit",
+    owner="quality",
+    description="Failures of one check of one table that a person lets pass, from ds to an end.",
+    columns=[
+        Column("table", "string", "The judged table."),
+        Column("check", "string", "The check, as in audit.data_quality."),
+        Column("until", "date", "Last night on which it holds."),
+        Column("person", "string", "Who answers for it."),
+        Column("reason", "string", "Why."),
+        Column("at_ms", "bigint", "When it was given.", unit="ms"),
+    ],
+    keys=["table", "check", "at_ms"],
+)
+
+HOLD = Table(
+    name="ops.hold",
+    group="serving",
+    owner="platform",
+    description="Publishing of releases stopped and started by a person; the newest row holds.",
+    columns=[
+        Column("action", "string", "hold or resume."),
+        Column("person", "string", "Who did it."),
+        Column("reason", "string", "Why."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["at_ms"],
+)
+
+ALERT = Table(
+    name="ops.alert",
+    group="audit",
+    owner="platform",
+    description="Every alert that was delivered, so that none is sent twice.",
+    columns=[
+        Column("kind", "string", "page, digest or late."),
+        Column("key", "string", "What it is about; the same key of a day is sent once."),
+        Column("owner", "string", "Who was alerted."),
+        Column("said", "string", "The sentence."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["kind", "key", "at_ms"],
+)
+
+FINDING = Table(
+    name="audit.finding",
+    group="audit",
+    owner="quality",
+    description="Findings of reviews and flags of people, from open to answered; the newest row of a finding holds.",
+    columns=[
+        Column("finding", "string", "Id: the same cause is the same finding in every review."),
+        Column("kind", "string", "fairness, diversity, health, drift, skew or bias_flag."),
+        Column("review", "string", "weekly or quarterly; empty for a flag."),
+        Column("status", "string", "open or answered."),
+        Column("severity", "string", "low, medium or high."),
+        Column("owner", "string", "Who has to answer."),
+        Column("due", "date", "Day by which it is to be answered."),
+        Column("subject", "string", "What it is about: a table, a group, a list."),
+        Column("said", "string", "What was found or flagged, in words."),
+        Column("answer", "string", "What was answered."),
+        Column("person", "string", "Who flagged or answered it.", subject=True),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["finding", "at_ms"],
+)
+
+ETHICS_REVIEW = Table(
+    name="audit.ethics_review",
+    group="audit",
+    owner="quality",
+    description="The ethics review of each version of a model that was pinned; the newest row of a version holds.",
+    columns=[
+        Column("model", "string", "Registered name."),
+        Column("version", "string", "Version in the registry."),
+        Column("status", "string", "due, passed or refused."),
+        Column("evidence", "string", "JSON: the audited figures that the review is about."),
+        Column("person", "string", "Who reviewed it; empty while it is due.", subject=True),
+        Column("reason", "string", "Their words."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["model", "version", "at_ms"],
 )
 
 BACKFILL = Table(
@@ -147,5 +298,21 @@ BACKFILL = Table(
     keys=["backfill_id", "table", "at_ms"],
 )
 
-LOGS = (BACKFILL, RUN, ARTIFACT, RELEASE, MODEL_PIN, QUARANTINE, DATA_QUALITY)
+LOGS = (
+    ALERT,
+    ARTIFACT,
+    BACKFILL,
+    DATA_QUALITY,
+    ETHICS_REVIEW,
+    FEEDBACK,
+    FINDING,
+    HOLD,
+    INDEX,
+    MODEL_PIN,
+    QUARANTINE,
+    RELEASE,
+    RUN,
+    TAKEDOWN,
+    WAIVER,
+)
 BY_NAME = {log.name: log for log in LOGS}

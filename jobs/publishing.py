@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import resource
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -101,6 +102,7 @@ class Publisher:
                     version=version,
                     inputs=json.dumps(staged.inputs, sort_keys=True),
                     params_hash=staged.params_hash,
+                    message=staged.remarks.get(str(day)),
                 )
             )
         return rows
@@ -123,6 +125,8 @@ class Publisher:
             "table": table,
             "status": status,
             "code_version": self.code_version,
+            "config_hash": self.lake.settings.market.hash,
+            "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "at_ms": now_ms(),
             **more,
         }

@@ -6,6 +6,7 @@
 ``NIGHTJAR_LANDING``  root of the landing zone; default ``<home>/landing``
 ``NIGHTJAR_MARKET``   the market to work on; default ``demo``
 ``NIGHTJAR_SCHEDULE`` ``on``: Airflow's scheduled runs do their work; default ``off``, runs are started by hand
+``NIGHTJAR_FEEDBACK_CRON``  how often the DAG feedback looks when the schedule is on; default every 15 minutes
 ``NIGHTJAR_SPARK``    ``sc://host:port`` of a Spark Connect server; default: the embedded one
 
 A market is the file ``<home>/markets/<market>.yaml``. `nightjar simulate` and `nightjar import`
@@ -55,6 +56,10 @@ class Market:
         Weekday (0 is Monday) of the night that rebuilds tables with windows for the week's late rows.
     heal_late_share
         A day that gains more than this share of its rows by one night's deliveries is rebuilt at once.
+    language
+        Language of texts for people whose own is not known, as ``en`` (models.messages).
+    surfaces
+        Options of surfaces, laid over the shipped ones: ``{surface: {option: value}}`` (models.surfaces).
     """
 
     name: str
@@ -68,6 +73,8 @@ class Market:
     experiments: Mapping[str, Any] = field(default_factory=dict)
     heal_weekday: int = 6
     heal_late_share: float = 0.005
+    language: str = "en"
+    surfaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

@@ -16,7 +16,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -24,9 +24,12 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.contract import FAIL, Check, DayRange, Table
+from jobs.contract import ADDS_UP, FAIL, KNOWN_IN, Check, DayRange, Table, TableInput
 from jobs.errors import CheckFailed, ContractError
 from jobs.ops import DATA_QUALITY
+from jobs.runner import released
+from jobs.waivers import waived
+from quality import anomalies
 from quality.data_docs import Page, publish_docs
 
 if TYPE_CHECKING:
@@ -43,12 +46,16 @@ REPEATS = "rows_of_this_key"
 
 @dataclass
 class Judged:
-    """One staged table with its suites: of all its days, and of its last day (numbers of rows)."""
+    """One staged table with its suites: of all its days, of its last day (numbers of rows), and beside other tables.
+
+    ``beside`` has numbers of checks with the frame that holds the table against another one.
+    """
 
     contract: Table
     days: DayRange
     frame: DataFrame
     checks: list[Check]
+    beside: list[tuple[list[int], DataFrame]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     pages: list[Page] = field(default_factory=list)
 
@@ -87,9 +94,10 @@ def run_gate(runner: Runner, staged: Sequence[Staged], group: str, ds: dt.date) 
     library = Library()
     with ThreadPoolExecutor(PARALLEL_TABLES) as pool:
         list(pool.map(library.judge, tables))
-    at_ms = time.time_ns() // 1_000_000
+    shared = {"run_id": runner.run_id, "gate": group, "at_ms": time.time_ns() // 1_000_000}
+    excused = waived(runner.lake, ds)
     rows = [
-        {"ds": each.days.last, "run_id": runner.run_id, "gate": group, "table": each.name, **row, "at_ms": at_ms}
+        {"ds": each.days.last, "table": each.name, **shared, **row, "waiver": waiver_of(each.name, row, excused)}
         for each in tables
         for row in each.rows
     ]
@@ -105,9 +113,14 @@ def run_gate(runner: Runner, staged: Sequence[Staged], group: str, ds: dt.date) 
     return rows
 
 
+def waiver_of(table: str, row: dict[str, Any], excused: Mapping[tuple[str, str], str]) -> str | None:
+    """The waiver of a failed check, where a person gave one."""
+    return None if row["success"] else excused.get((table, row["check"]))
+
+
 def stop_on_failure(rows: Sequence[dict[str, Any]], group: str, ds: dt.date) -> None:
-    """Raise CheckFailed with every failed FAIL check."""
-    failed = [r for r in rows if not r["success"] and r["verdict_if_failed"] == FAIL]
+    """Raise CheckFailed with every failed FAIL check that nobody waived."""
+    failed = [r for r in rows if not r["success"] and r["verdict_if_failed"] == FAIL and not r["waiver"]]
     if failed:
         said = "; ".join(f"{r['table']}: {r['check']} found {r['observed']}" for r in failed)
         raise CheckFailed(f"Gate {group} of {ds} stops the publish: {said}.")
@@ -118,7 +131,47 @@ def judged(runner: Runner, staged: Staged) -> Judged:
     contract = runner.table(staged.table)
     frame = runner.stages.frame(contract, staged.attempt).where(staged.days.where())
     checks = checks_of(contract)
-    return Judged(contract, staged.days, with_rules(contract, frame, checks), checks)
+    made = Judged(contract, staged.days, with_rules(contract, frame, checks), checks)
+    made.beside = list(beside_others(runner, made, frame))
+    made.rows += unusual(runner, staged, contract)
+    return made
+
+
+def beside_others(runner: Runner, table: Judged, frame: DataFrame) -> Iterator[tuple[list[int], DataFrame]]:
+    """A frame for each kind of check that holds the table against another one, with a column a check."""
+
+    def other(check: Check) -> DataFrame:
+        return runner.read(TableInput(check.args["table"], optional=True), table.days, table.name)
+
+    sums = [at for at, check in enumerate(table.checks) if check.kind == ADDS_UP]
+    if sums:
+        mine = frame.groupBy("ds").agg(*[F.expr(table.checks[at].args["ours"]).alias(ours(at)) for at in sums])
+        for at in sums:
+            sum_of = F.expr(table.checks[at].args["theirs"]).alias(theirs(at))
+            mine = mine.join(other(table.checks[at]).groupBy("ds").agg(sum_of), "ds", "full")
+        both = [(at, F.coalesce(ours(at), F.lit(0)), F.coalesce(theirs(at), F.lit(0))) for at in sums]
+        yield sums, mine.withColumns({broken(at): ~a.eqNullSafe(b) for at, a, b in both})
+    for at, check in enumerate(table.checks):
+        if check.kind == KNOWN_IN:
+            known = other(check).select("ds", check.column).distinct().withColumn("known", F.lit(True))
+            has_rows = known.select("ds").distinct()
+            used = frame.where(F.col(check.column).isNotNull()).select("ds", check.column).distinct()
+            found = used.join(has_rows, "ds", "left_semi").join(known, ["ds", check.column], "left")
+            yield [at], found.withColumn(broken(at), F.col("known").isNull())
+
+
+def unusual(runner: Runner, staged: Staged, contract: Table) -> list[dict[str, Any]]:
+    """The last day's rows and missing values against the same weekday's."""
+    lake, day, params = runner.lake, staged.days.last, anomalies.params_of(runner.settings.market)
+    weeks = DayRange(day - dt.timedelta(weeks=params.weeks), day - dt.timedelta(days=1))
+    past = anomalies.past_contents(
+        lake, contract, day, params.weeks, released(lake, weeks) if contract.append else None
+    )
+    if len(past) < params.least_weeks:
+        return []
+    root = runner.stages.kept(contract, staged.attempt)
+    files = [path for path in sorted(root.rglob("*.parquet")) if f"ds={day}" in path.parts]
+    return list(anomalies.judge(contract, anomalies.staged_contents(files), past, params))
 
 
 def keys_of(contract: Table) -> list[str]:
@@ -146,6 +199,16 @@ def with_rules(contract: Table, frame: DataFrame, checks: Sequence[Check]) -> Da
         elif check.kind == "no_rows_where":
             frame = frame.withColumn(broken(at), F.coalesce(F.expr(check.args["condition"]), F.lit(False)))
     return frame
+
+
+def ours(at: int) -> str:
+    """Column of a frame beside another table: this table's side of check number ``at``."""
+    return f"ours_{at}"
+
+
+def theirs(at: int) -> str:
+    """The other table's side."""
+    return f"theirs_{at}"
 
 
 def broken(at: int) -> str:
@@ -200,7 +263,7 @@ class Library:
             return known.ExpectColumnValuesToBeInSet(column=check.column, value_set=list(args["values"]), **named)
         if check.kind == "rows_between":
             return known.ExpectTableRowCountToBeBetween(min_value=args["low"], max_value=args["high"], **named)
-        if check.kind == "no_rows_where":
+        if check.kind in ("no_rows_where", ADDS_UP, KNOWN_IN):
             return known.ExpectColumnValuesToBeInSet(column=broken(at), value_set=[False], **named)
         if check.kind == UNIQUE:
             named["description"] = f"Each {args['keys']} has one row."
@@ -213,9 +276,11 @@ class Library:
             table.rows.append(row_of(NO_EXPECTATIONS, None, FAIL, False, "nothing to check: declare keys or checks"))
             return
         of_last_day = {at for at, c in enumerate(table.checks) if c.kind == "rows_between" and len(table.days) > 1}
+        apart = of_last_day | {at for wanted, _ in table.beside for at in wanted}
         parts = [
-            (table.name, table.frame, [at for at in range(len(table.checks)) if at not in of_last_day]),
+            (table.name, table.frame, [at for at in range(len(table.checks)) if at not in apart]),
             (f"{table.name}.last_day", table.frame.where(DayRange.day(table.days.last).where()), sorted(of_last_day)),
+            *((f"{table.name}.beside_{wanted[0]}", frame, wanted) for wanted, frame in table.beside),
         ]
         for name, frame, wanted in parts:
             if wanted:
@@ -251,10 +316,15 @@ class Library:
 
     def _examples(self, name: str, frame: DataFrame, at: int, check: Check) -> str:
         """A few offending values, read only for checks that failed."""
-        if check.kind not in ("between", "in_set"):
+        if check.kind not in ("between", "in_set", ADDS_UP, KNOWN_IN):
             return ""
         try:
-            bad = frame.where(F.col(check.column).isNotNull()).where(~holds(check)).select(check.column)
+            if check.kind == ADDS_UP:
+                bad = frame.where(broken(at)).orderBy("ds").limit(EXAMPLES).collect()
+                sides = ", ".join(f"{r['ds']}: {r[ours(at)] or 0} here, {r[theirs(at)] or 0} there" for r in bad)
+                return f" ({sides})"
+            wrong = F.col(broken(at)) if check.kind == KNOWN_IN else ~holds(check)
+            bad = frame.where(F.col(check.column).isNotNull()).where(wrong).select(check.column)
             values = [str(r[0]) for r in bad.distinct().orderBy(check.column).limit(EXAMPLES).collect()]
         except Exception:
             log.warning("%s: no examples of %s.", name, check.name, exc_info=True)

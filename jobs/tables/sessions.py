@@ -10,7 +10,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.contract import Column, DayRange, Table, TableInput, between, no_rows_where
+from jobs.contract import Column, DayRange, Table, TableInput, adds_up, between, no_rows_where
 from jobs.landing import TERMINALS
 
 
@@ -41,7 +41,12 @@ CONTRACT = Table(
     ],
     keys=["user_id", "started_ms"],
     inputs=[TableInput("silver.events"), TableInput("silver.impressions")],
-    checks=[no_rows_where("ended_ms < started_ms", "a session ends before it starts"), between("depth", 0, None)],
+    checks=[
+        no_rows_where("ended_ms < started_ms", "a session ends before it starts"),
+        between("depth", 0, None),
+        adds_up("sum(actions)", "silver.events", "count(1)", "every event is in one session"),
+        adds_up("sum(impressions)", "silver.impressions", "count(1)", "every showing is in one session"),
+    ],
 )
 
 

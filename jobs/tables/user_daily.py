@@ -8,7 +8,7 @@ from operator import add
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between
+from jobs.contract import Column, DayRange, NoParams, Table, TableInput, adds_up, between
 from jobs.interactions import NEGATIVE, PURCHASE, count_of, interactions
 from jobs.landing import TERMINALS
 from jobs.settings import Market
@@ -42,7 +42,17 @@ CONTRACT = Table(
     ],
     keys=["user_id"],
     inputs=[TableInput("silver.events"), TableInput("silver.orders"), TableInput("silver.impressions")],
-    checks=[between("clicks", 0, 100_000), between("dwell_ms", 0, 7 * 86_400_000, verdict="warn")],
+    checks=[
+        between("clicks", 0, 100_000),
+        between("dwell_ms", 0, 7 * 86_400_000, verdict="warn"),
+        adds_up(
+            "sum(amount_minor)",
+            "silver.orders",
+            "sum(if(kind = 'sale', amount_minor, 0))",
+            "what people paid is what orders and payments booked",
+        ),
+        adds_up("sum(impressions)", "silver.impressions", "count(1)", "every showing is somebody's"),
+    ],
 )
 
 

@@ -7,14 +7,32 @@ import datetime as dt
 import re
 from urllib.parse import unquote
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from jobs.contract import WARN, Check, Column, DayRange, Table, between, in_set, no_rows_where, not_null, rows_between
-from jobs.errors import CheckFailed
+from jobs import waivers
+from jobs.contract import (
+    WARN,
+    Check,
+    Column,
+    DayRange,
+    Table,
+    adds_up,
+    between,
+    in_set,
+    known_in,
+    no_rows_where,
+    not_null,
+    rows_between,
+)
+from jobs.errors import CheckFailed, ContractError, SettingsError
 from jobs.lake import Lake
+from jobs.locks import exclusive
 from jobs.ops import DATA_QUALITY
 from jobs.runner import Staged
 from jobs.settings import Market, Settings
+from quality import anomalies
 from quality.data_docs import forget, history
 from quality.gate import checks_of, raised, run_gate, verdict
 
@@ -55,6 +73,12 @@ class Stage:
 
     def frame(self, contract, attempt):
         return self.frames[contract.name]
+
+    def kept(self, contract, attempt):
+        return self.lake.path(contract.name) / "stage" / f"attempt={attempt}"
+
+    def read(self, each, days, reader):
+        return self.frames[each.table].where(days.where())
 
     def gate(self, days=None):
         days = days or DayRange.day(D2)
@@ -205,6 +229,155 @@ def test_exceptions_are_found_flat_and_by_metric():
     assert list(raised(flat)) == ["first"]
     assert list(raised({"metric": {"raised_exception": True, "exception_message": "deep"}})) == ["deep"]
     assert not list(raised({"raised_exception": False, "exception_message": None, "exception_traceback": None}))
+
+
+SUM = adds_up("sum(clicks)", "silver.other", "sum(if(kind = 'a', clicks, 0))", "clicks are counted twice")
+
+
+def test_a_table_adds_up_to_another_one(stage):
+    # 3 + 4 clicks here; 7 of kind a there, those of kind b left out
+    made = stage((table(checks=[SUM]), GOOD), (table("silver.other"), [(D2, 1, 1, 7, "a"), (D2, 1, 2, 9, "b")]))
+    assert all(r["success"] for r in made.gate())
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([(D2, 1, 1, 6, "a")], "(2024-03-02: 7 here, 6 there)"),
+        ([(D2, 1, 1, 6, "b")], "7 here, 0 there"),
+        ([], "0 there"),
+    ],
+)
+def test_a_table_that_does_not_add_up_stops_and_says_both_sums(stage, others, said):
+    made = stage((table(checks=[SUM]), GOOD), (table("silver.other"), others))
+    with pytest.raises(CheckFailed) as caught:
+        made.gate()
+    assert said in str(caught.value) and "adds_up" in str(caught.value)
+
+
+def test_days_without_rows_on_either_side_add_up(stage):
+    made = stage((table(checks=[SUM]), []), (table("silver.other"), []))
+    assert all(r["success"] for r in made.gate())
+
+
+def test_a_key_that_another_table_does_not_know_stops(stage):
+    known = [(D2, 1, 1, None, None), (D1, 2, 1, None, None)]  # user 2 was known the day before
+    made = stage((table(checks=[known_in("user_id", "silver.other")]), GOOD), (table("silver.other"), known))
+    with pytest.raises(CheckFailed, match="known_in.*1 of 2 rows breaking it, as 2"):
+        made.gate()
+
+
+def test_a_table_without_rows_of_the_day_knows_nothing_and_judges_nothing(stage):
+    made = stage((table(checks=[known_in("user_id", "silver.other")]), GOOD), (table("silver.other"), []))
+    assert all(r["success"] for r in made.gate())
+
+
+# -- waivers ---------------------------------------------------------------------------------------
+
+CLICKS = between("clicks", 0, 3)
+
+
+def failing(stage):
+    made = stage((table(checks=[CLICKS, not_null("kind")]), GOOD))
+    with pytest.raises(CheckFailed):
+        made.gate()
+    return made
+
+
+def test_a_waived_failure_passes_and_the_trail_says_who_let_it(stage):
+    made = failing(stage)
+    for check in (CLICKS, not_null("kind")):
+        waivers.waive(made.lake, "silver.acts", check.name, D2, D2, "the source mends it", "vera")
+    rows = {r["check"]: r for r in made.gate()}
+    assert rows[CLICKS.name]["waiver"] == "waived by vera until 2024-03-02: the source mends it"
+    assert not rows[CLICKS.name]["success"] and rows[CLICKS.name]["verdict_if_failed"] == "fail"
+    assert rows["not_null(user_id, mostly=1.0)"]["waiver"] is None
+
+
+def test_only_the_named_check_passes(stage):
+    made = failing(stage)
+    waivers.waive(made.lake, "silver.acts", CLICKS.name, D2, D2, "the source mends it")
+    with pytest.raises(CheckFailed, match="not_null.kind") as caught:
+        made.gate()
+    assert "between" not in str(caught.value)
+
+
+def test_a_waiver_ends(stage):
+    made = failing(stage)
+    waivers.waive(made.lake, "silver.acts", CLICKS.name, D2, D2, "the source mends it")
+    assert set(waivers.waived(made.lake, D2)) == {("silver.acts", CLICKS.name)}
+    assert waivers.waived(made.lake, D1) == waivers.waived(made.lake, D2 + dt.timedelta(days=1)) == {}
+
+
+def test_what_did_not_fail_cannot_be_waived(stage):
+    made = failing(stage)
+    with pytest.raises(SettingsError, match="did not fail on 2024-03-02.*between"):
+        waivers.waive(made.lake, "silver.acts", "rows_between(low=1)", D2, D2, "why")
+    with pytest.raises(SettingsError, match="never hold"):
+        waivers.waive(made.lake, "silver.acts", CLICKS.name, D2, D1, "why")
+
+
+# -- the same weekday's history --------------------------------------------------------------------
+
+LOCAL = pa.schema([("user_id", pa.int64()), ("clicks", pa.int32()), ("kind", pa.string())])
+
+
+def write_rows(folder, rows, missing=0):
+    folder.mkdir(parents=True)
+    columns = [list(range(rows)), [1] * rows, [None] * missing + ["a"] * (rows - missing)]
+    pq.write_table(
+        pa.table([pa.array(c, f.type) for c, f in zip(columns, LOCAL)], schema=LOCAL), folder / "part.parquet"
+    )
+
+
+def weeks(made, rows_of_week):
+    """Publish the days one to n weeks before D2, with so many rows each; the newest first."""
+    contract = made.contracts["silver.acts"]
+    for n, rows in enumerate(rows_of_week, start=1):
+        day = D2 - dt.timedelta(weeks=n)
+        root = made.kept(contract, f"past{n}")
+        write_rows(root / f"ds={day}", rows, missing=rows // 10)
+        with exclusive(made.settings.locks, contract.name) as token:
+            made.lake.publish(contract, made.lake.staged_files(contract, root), DayRange.day(day), token, {})
+
+
+@pytest.mark.parametrize(
+    ("rows", "missing", "broken"),
+    [(100, 12, []), (40, 4, ["usual_rows()"]), (160, 80, ["usual_nulls()", "usual_rows()"])],
+)
+def test_rows_and_missing_values_are_held_against_the_same_weekday(stage, rows, missing, broken):
+    made = stage((table(), GOOD))
+    weeks(made, [100, 110, 90, 100])
+    write_rows(made.kept(made.contracts["silver.acts"], "attempt") / f"ds={D2}", rows, missing)
+    failed = {r["check"]: r for r in made.gate() if not r["success"]}
+    assert sorted(failed) == broken
+    assert {r["verdict_if_failed"] for r in failed.values()} <= {"warn"}
+    if rows == 40:
+        # median 100, and 30 % of it is more than four deviations
+        assert failed["usual_rows()"]["observed"] == "40 rows; 4 same weekdays before: 70 to 130"
+    if missing == 80:
+        # 10 % were missing every week
+        assert failed["usual_nulls()"]["observed"] == "kind: 50.0% missing, usual is at most 15.0%"
+
+
+def test_three_weeks_are_no_history(stage):
+    made = stage((table(), GOOD))
+    weeks(made, [100, 110, 90])
+    write_rows(made.kept(made.contracts["silver.acts"], "attempt") / f"ds={D2}", 1)
+    assert not {r["check"] for r in made.gate()} & {"usual_rows()", "usual_nulls()"}
+
+
+def test_a_market_may_let_anomalies_stop_the_publish(stage):
+    made = stage((table(), GOOD))
+    made.settings = dataclasses.replace(
+        made.settings, market=Market("test", params={anomalies.OPTIONS: {"verdict": "fail"}})
+    )
+    weeks(made, [100, 110, 90, 100])
+    write_rows(made.kept(made.contracts["silver.acts"], "attempt") / f"ds={D2}", 40)
+    with pytest.raises(CheckFailed, match="usual_rows.*40 rows"):
+        made.gate()
+    with pytest.raises(ContractError, match="not warn or fail"):
+        anomalies.params_of(Market("test", params={anomalies.OPTIONS: {"verdict": "stop"}}))
 
 
 def test_a_version_key_is_no_key_before_publishing():

@@ -49,7 +49,15 @@ def full(settings):
                 "late": 1,
                 "at_ms": 2,
             },
-            {**ANY_RUN, "ds": DAY, "table": "bronze.events", "status": "published", "rows": 10, "at_ms": 3},
+            {
+                **ANY_RUN,
+                "ds": DAY,
+                "table": "bronze.events",
+                "status": "published",
+                "rows": 10,
+                "message": "Undeclared columns, kept in extra: colour.",
+                "at_ms": 3,
+            },
             {
                 **ANY_RUN,
                 "ds": DAY - dt.timedelta(days=1),
@@ -226,6 +234,12 @@ def test_the_last_build_of_every_table_counts(settings):
     ]
 
 
+def test_what_is_worth_knowing_of_a_delivery_is_said(settings):
+    full(settings)
+    report, said = night_report(settings, DAY), "Undeclared columns, kept in extra: colour."
+    assert f"bronze.events: {said}" in render_text(report) and said in render_html(report)
+
+
 def test_the_last_verdict_of_every_gate_counts(settings):
     full(settings)
     assert night_report(settings, "2024-03-02")["gates"] == [
@@ -240,6 +254,8 @@ def test_the_last_verdict_of_every_gate_counts(settings):
                     "check": "not_null(y)",
                     "observed": "2 of 9 rows breaking it",
                     "verdict_if_failed": "warn",
+                    "waiver": None,
+                    "owner": "platform",
                 }
             ],
         }
@@ -332,14 +348,14 @@ def test_the_page_is_whole_and_escaped(settings):
     assert "<script>alert('x')</script>" in page.text
     for tag, attrs in page.seen:
         assert not {"src", "onclick"} & set(attrs)
-        assert tag != "a" or re.match(r"#|file:|http://127\.0\.0\.1", attrs["href"])
+        assert tag != "a" or re.match(r"#|file:|http://127\.0\.0\.1|index\.html$", attrs["href"])
     targets = {attrs["id"] for _, attrs in page.seen if "id" in attrs}
     assert {attrs["href"][1:] for tag, attrs in page.seen if tag == "a" and attrs["href"][0] == "#"} <= targets
 
 
 def test_the_report_is_written_as_page_and_data(settings):
     full(settings)
-    page = write_report(settings, DAY)
+    page = write_report(settings, night_report(settings, DAY))
     assert page == settings.home / "reports" / "shop" / "2024-03-02.html"
     assert json.loads(page.with_suffix(".json").read_text()) == json.loads(json.dumps(night_report(settings, DAY)))
 

@@ -1,0 +1,205 @@
+"""Alerts: failures that somebody owns page at once; everything else is one digest a night; none is sent twice.
+
+They go as JSON to a webhook: ``NIGHTJAR_ALERTS`` names its address, else the Airflow connection ``nightjar_alerts``
+(its password is sent as a bearer token). Without either nothing is sent; the report says the same.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import requests
+
+from jobs import ops, releases
+from jobs.contract import digest
+from jobs.errors import ServiceError, SettingsError
+from jobs.lake import Lake
+from jobs.publishing import now_ms
+from jobs.settings import Settings
+
+log = logging.getLogger(__name__)
+CONNECTION = "nightjar_alerts"
+PAGE, DIGEST, LATE = "page", "digest", "late"
+LATE_HOURS = 12
+TIMEOUT_S = 10
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One thing to look at: who owns it, what it is about, the figure, its limit, and where to read on."""
+
+    owner: str
+    table: str
+    said: str
+    figure: str = ""
+    threshold: str = ""
+    link: str = ""
+
+    @classmethod
+    def of(cls, problem: Mapping[str, Any], link: str) -> Alert:
+        """The alert of a problem of the night's report."""
+        kept = ("owner", "said", "figure", "threshold")
+        return cls(table=problem["subject"], link=link, **{name: problem[name] for name in kept})
+
+    @property
+    def key(self) -> str:
+        """What makes it the same alert: not the figure, which moves from try to try."""
+        return digest([self.owner, self.table, self.threshold])
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """A webhook; ``token`` is sent as a bearer token where there is one."""
+
+    url: str
+    token: str = ""
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Deliver a message.
+
+        Raises
+        ------
+        ServiceError
+            The receiver does not answer, or refuses.
+        """
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        try:
+            requests.post(self.url, json=message, headers=headers, timeout=TIMEOUT_S).raise_for_status()
+        except requests.RequestException as error:
+            # the error's own text may hold the address with its secrets
+            raise ServiceError(
+                f"The receiver of alerts did not take a message ({type(error).__name__}): look at NIGHTJAR_ALERTS, "
+                f"or at the Airflow connection {CONNECTION}."
+            ) from None
+
+
+def receiver() -> Receiver | None:
+    """Where alerts go, or None where nobody said."""
+    if address := os.environ.get("NIGHTJAR_ALERTS"):
+        return Receiver(_checked(address))
+    return _of_connection() if "airflow.sdk" in sys.modules else None
+
+
+def _of_connection() -> Receiver | None:
+    from airflow.sdk import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    try:
+        found = Connection.get(CONNECTION)
+    except AirflowNotFoundException:
+        return None
+    return Receiver(_checked(found.host or ""), found.password or "")
+
+
+def _checked(address: str) -> str:
+    if not address.startswith(("http://", "https://")):
+        raise SettingsError("The address for alerts must begin with http:// or https://.")
+    return address
+
+
+def alert_night(settings: Settings, report: Mapping[str, Any]) -> int:
+    """Send the pages and the digest of a night that were not sent before.
+
+    Parameters
+    ----------
+    report
+        What `jobs.report.night_report` gathered.
+
+    Returns
+    -------
+    int
+        Alerts sent.
+    """
+    day, link = dt.date.fromisoformat(report["ds"]), page_link(settings, report["ds"])
+    owned = [p for p in report["problems"] if p["severity"] == "fail" and p["owner"]]
+    rest = [p for p in report["problems"] if p not in owned]
+    sent = deliver(settings, day, PAGE, [Alert.of(p, link) for p in owned])
+    # one digest a night, whatever a rerun finds
+    if Lake(settings).rows(ops.ALERT.name, ds=day, kind=DIGEST).num_rows:
+        return sent
+    return sent + deliver(settings, day, DIGEST, [Alert.of(p, link) for p in rest])
+
+
+def alert_failure(settings: Settings, ds: str, task: str, owner: str, error: str) -> int:
+    """Page the owner of a task that failed for good."""
+    said = f"Task {task} of the night of {ds} failed: {error}"
+    made = Alert(owner or ops.RUN.owner, task, said, "failed", "success", page_link(settings, ds))
+    return deliver(settings, dt.date.fromisoformat(ds), PAGE, [made])
+
+
+def alert_late(settings: Settings, now: dt.datetime) -> int:
+    """Warn where the newest day that should have lists by now has none.
+
+    A night is late ``NIGHTJAR_LATE_HOURS`` (12) hours after the end of its day in the market's time zone.
+    """
+    day = newest_due(settings, now)
+    if any(row["ds"] == day for row in releases.history(Lake(settings))):
+        return 0
+    hours = late_hours()
+    said = f"The night of {day} is late: {hours} hours after the end of the day there is no release."
+    made = Alert(ops.RELEASE.owner, ops.RELEASE.name, said, "no release", f"{hours} h", page_link(settings, str(day)))
+    return deliver(settings, day, LATE, [made])
+
+
+def newest_due(settings: Settings, now: dt.datetime) -> dt.date:
+    """The newest day whose night is over its time at ``now``."""
+    local = now.astimezone(ZoneInfo(settings.market.timezone)) - dt.timedelta(hours=late_hours())
+    return local.date() - dt.timedelta(days=1)
+
+
+def late_hours() -> int:
+    """Hours after the end of its day from which a night is late."""
+    given = os.environ.get("NIGHTJAR_LATE_HOURS", str(LATE_HOURS))
+    if not given.isdigit():
+        raise SettingsError(f"NIGHTJAR_LATE_HOURS is {given!r}, but must be a whole number of hours.")
+    return int(given)
+
+
+def page_link(settings: Settings, ds: str) -> str:
+    """The night's page in Airflow where there is one, else its file."""
+    market, base = settings.market.name, os.environ.get("AIRFLOW__API__BASE_URL")
+    if base:
+        return f"{base.rstrip('/')}/nightjar/reports/{market}/{ds}.html"
+    return (settings.home / "reports" / market / f"{ds}.html").as_uri()
+
+
+def deliver(settings: Settings, ds: dt.date, kind: str, alerts: Iterable[Alert]) -> int:
+    """Send what was not sent for the day: pages and warnings one by one, a digest as one message.
+
+    Returns
+    -------
+    int
+        Alerts sent; 0 where there is no receiver.
+    """
+    to, lake = receiver(), Lake(settings)
+    if to is None:
+        return 0
+    known = {row["key"] for row in lake.rows(ops.ALERT.name, ["ds", "kind", "key"], ds=ds, kind=kind).to_pylist()}
+    fresh = list({alert.key: alert for alert in alerts if alert.key not in known}.values())
+    for batch in [fresh] if kind == DIGEST else [[alert] for alert in fresh]:
+        if batch:
+            to.send(message(settings, ds, kind, batch))
+            rows = [{"owner": a.owner, "said": a.said, "key": a.key, "ds": ds, "kind": kind} for a in batch]
+            lake.append(ops.ALERT, [{**row, "at_ms": now_ms()} for row in rows])
+    return len(fresh)
+
+
+def message(settings: Settings, ds: dt.date, kind: str, alerts: Iterable[Alert]) -> dict[str, Any]:
+    """A message as plain data; ``text`` is what chat programs show."""
+    listed = list(alerts)
+    head = {PAGE: "Page", DIGEST: "Digest", LATE: "Late"}[kind]
+    text = "\n".join([f"{head}: market {settings.market.name}, night of {ds}", *(f"- {a.said}" for a in listed)])
+    return {
+        "kind": kind,
+        "market": settings.market.name,
+        "ds": str(ds),
+        "text": text,
+        "alerts": [asdict(a) for a in listed],
+    }

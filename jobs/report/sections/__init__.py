@@ -1,0 +1,1 @@
+"""One file, one part of the night's report; each declares ``SECTION``."""

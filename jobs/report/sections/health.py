@@ -1,0 +1,132 @@
+"""The health index with its parts and weights, and the figures behind it with their warning lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from jobs.report.night import Night
+from jobs.report.page import Markup, folded, table
+from jobs.report.plots import line
+from jobs.report.section import WARN, Problem, Section
+from jobs.report.sections.changes import figure
+from jobs.report.terminal import grid, number, wrapped
+
+TABLE = "audit.health"
+KEPT = (
+    "metric",
+    "part",
+    "value",
+    "n",
+    "low",
+    "high",
+    "better",
+    "basis",
+    "history",
+    "score",
+    "weight",
+    "verdict",
+    "why",
+)
+
+
+def gather(night: Night) -> dict[str, Any]:
+    """Index, parts and figures of the day with their course; empty where the audit did not run."""
+    totals = night.history(TABLE, night.past, filters=[("dimension", "in", ["all", "part"])])
+    today = str(night.day)
+    rows = [r for r in totals if r["ds"] == today]
+    if not rows:
+        return {}
+
+    def past(metric: str, group: str) -> list[float | None]:
+        of = {r["ds"]: r["value"] for r in totals if (r["metric"], r["value_group"]) == (metric, group)}
+        return [of.get(str(day)) for day in night.past]
+
+    parts = [r for r in rows if r["metric"] == "index"]
+    of_figures = sorted((r for r in rows if r["metric"] != "index"), key=lambda r: (r["part"], r["metric"]))
+    segments = night.read(TABLE, filters=[("dimension", "not in", ["all", "part"]), ("verdict", "=", "warn")])
+    return {
+        "index": next((r["value"] for r in parts if r["dimension"] == "all"), None),
+        "past": past("index", "all"),
+        "parts": [
+            {"part": r["part"], "score": r["value"], "weight": r["weight"], "figures": r["n"]}
+            | {"past": past("index", r["value_group"])}
+            for r in sorted(parts, key=lambda r: r["part"])
+            if r["dimension"] == "part"
+        ],
+        "figures": [{name: r[name] for name in KEPT} | {"past": past(r["metric"], "all")} for r in of_figures],
+        "segments": [
+            {name: r[name] for name in ("metric", "dimension", "value_group", "value", "low", "high", "n", "why")}
+            for r in sorted(segments, key=lambda r: (r["metric"], r["dimension"], r["value_group"]))
+        ],
+        "owner": night.owner(TABLE),
+    }
+
+
+def lines_of(row: dict[str, Any]) -> str:
+    return "–" if row["low"] is None else f"{figure(row['low'])} to {figure(row['high'])}"
+
+
+def index_said(data: dict[str, Any]) -> str:
+    if data["index"] is None:
+        return "There is no index yet: no figure has a past to be held against."
+    return f"Health index {data['index']:.0f} of 100: the weighted mean of its parts, each of its figures' scores."
+
+
+def html(data: dict[str, Any]) -> str:
+    if not data:
+        return ""
+    parts = [
+        [p["part"], number(p["score"], 0), number(p["weight"], 2), p["figures"], Markup(line(p["past"], p["part"]))]
+        for p in data["parts"]
+    ]
+    rows = [
+        [
+            f["metric"],
+            f["part"],
+            figure(f["value"]),
+            lines_of(f),
+            number(f["score"], 0),
+            f["verdict"].replace("_", " "),
+            f["why"],
+            Markup(line(f["past"], f"{f['metric']}, last four weeks", f["low"], f["high"])),
+        ]
+        for f in data["figures"]
+    ]
+    head = ["figure", "part", "value", "warning lines", "score", "verdict", "why", "last four weeks"]
+    segments = [
+        [s["metric"], s["dimension"], s["value_group"], figure(s["value"]), lines_of(s), number(s["n"]), s["why"]]
+        for s in data["segments"]
+    ]
+    of = ["figure", "by", "segment", "value", "warning lines", "n", "why"]
+    return (
+        f"<p>{index_said(data)} {line(data['past'], 'Health index, last four weeks', 0, 100)}</p>"
+        + table("Parts and their weights", ["part", "score", "weight", "figures", "last four weeks"], parts, (1, 2, 3))
+        + folded(f"The {len(rows)} figures with their warning lines", table("Figures", head, rows, (2, 4)))
+        + (table("Segments beyond their line", of, segments, (3, 5)) if segments else "")
+    )
+
+
+def text(data: dict[str, Any]) -> list[str]:
+    if not data:
+        return []
+    parts = [[p["part"], number(p["score"], 0), number(p["weight"], 2), str(p["figures"])] for p in data["parts"]]
+    rows = [
+        [f["metric"], f["part"], figure(f["value"]), lines_of(f), number(f["score"], 0), f["verdict"], f["why"]]
+        for f in data["figures"]
+    ]
+    return [
+        *wrapped(index_said(data)),
+        *grid(["part", "score", "weight", "figures"], parts, (1, 2, 3)),
+        *grid(["figure", "part", "value", "lines", "score", "verdict", "why"], rows, (2, 4)),
+    ]
+
+
+def problems(data: dict[str, Any]) -> Iterator[Problem]:
+    for f in data["figures"] if data else ():
+        if f["verdict"] == "warn":
+            said = f"{f['metric']} is {figure(f['value'])}, {f['why']}."
+            yield Problem(WARN, f["metric"], said, data["owner"], figure(f["value"]), lines_of(f))
+
+
+SECTION = Section("Health", 50, gather, html, text, problems)

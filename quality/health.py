@@ -1,0 +1,304 @@
+r"""``audit.health``: the figures of people, of the ecosystem and of business, with warning lines and one index.
+
+A figure is a metric (``metrics/*.yaml``), a figure of ``audit.diversity``, or retention by how long people have
+been there. It is held against its own past: the same weekday of the weeks before, at least ``least_weeks`` of
+them, because a week has its shape; until there are so many, against all of the days before, at least
+``least_days``. With fewer it has no line. The line lies where chance seldom leads:
+
+.. math:: m \pm \max(width \times 1.4826 \times MAD, least\_change \times |m|)
+
+with the median m and the median absolute deviation MAD of the past (Leys et al., Journal of Experimental Social
+Psychology 49, 2013; 1.4826 makes it a standard deviation where values are normal).
+
+A figure with a line has a score: 100 where it is at its median or better, 50 at the line, 0 twice as far. A part's
+score is the weighted mean of its figures' scores, the index the weighted mean of the parts; what has no score
+is left out of the mean, and the row says how many figures are in it. Weights are options.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import statistics
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
+from quality.lists import days_before, frame_of, on
+
+HISTORY = 56
+UP, DOWN, EITHER = "higher", "lower", "as usual"
+"""What is better. A figure that is best as usual warns on both sides and has no score."""
+FIGURES: Mapping[str, Mapping[str, str]] = {
+    "users": {
+        "nps": UP,
+        "retention_d1": UP,
+        "retention_d7": UP,
+        "retention_d30": UP,
+        "dau": UP,
+        "time_per_user": UP,
+        "visits_per_user": UP,
+        "click_depth": UP,
+        "like_rate": UP,
+        "comment_rate": UP,
+        "share_rate": UP,
+        "effective_play_rate": UP,
+        "negative_feedback_rate": DOWN,
+        "sentiment": UP,
+    },
+    "ecosystem": {
+        "category_coverage": UP,
+        "gini": DOWN,
+        "long_tail_share": UP,
+        "creator_traffic": EITHER,
+        "creator_growth": UP,
+        "creator_retention": UP,
+    },
+    "business": {
+        "gmv": UP,
+        "gmv_per_showing": UP,
+        "arpu": UP,
+        "arppu": UP,
+        "cpc": DOWN,
+        "cpa": DOWN,
+        "roas": UP,
+        "cost_ratio": DOWN,
+        "cost_ratio_direct": DOWN,
+    },
+}
+NOT_IN_DATA = {
+    "ecpm": ("business", "no feed has revenue of ads; gmv_per_showing stands in its place"),
+    "fill_rate": ("business", "no feed says how many ads were asked for"),
+}
+INDEX, PART, ALL, TENURE = "index", "part", "all", "tenure"
+OK, LOW, NO_HISTORY, TOO_SMALL, NOT_KNOWN = "ok", "warn", "no_history", "too_small", "not_known"
+WEEKDAY, DAYS = "weekday", "days"
+TOTAL = {"dimension": ALL, "value_group": ALL}
+
+
+@dataclass(frozen=True)
+class Params:
+    """When a figure warns, and what weighs how much.
+
+    Parameters
+    ----------
+    parts
+        Weight of each part in the index.
+    weights
+        Weight of a figure within its part, where it is not 1; 0 leaves it out.
+    least_weeks, least_days
+        Days of the past that a line needs: of the same weekday, else of any.
+    width
+        Of the band, in standard deviations.
+    least_change
+        A smaller change than this part of the median never warns.
+    least_n
+        A group of fewer rows (or people) is too small to judge; totals are judged whatever their size.
+    new_days
+        Days since joining in which a person is new.
+    """
+
+    parts: Mapping[str, float] = field(default_factory=lambda: {"users": 0.4, "ecosystem": 0.3, "business": 0.3})
+    weights: Mapping[str, float] = field(default_factory=dict)
+    least_weeks: int = 4
+    least_days: int = 7
+    width: float = 4.0
+    least_change: float = 0.1
+    least_n: int = 200
+    new_days: int = 30
+
+
+CONTRACT = Table(
+    name="audit.health",
+    group="audit",
+    owner="quality",
+    description="Figures of people, ecosystem and business against their own past, by segment, and one index from "
+    "them. A figure that the data cannot give says why.",
+    columns=[
+        Column("metric", "string", "The figure: a metric, one of audit.diversity, or index."),
+        Column("dimension", "string", "What it is broken down by; all for the total, part for the index's parts."),
+        Column("value_group", "string", "Value of the dimension."),
+        Column("part", "string", "users, ecosystem or business; all for the index."),
+        Column("better", "string", "higher, lower, or as usual."),
+        Column("value", "double", "The figure.", digits=9),
+        Column("n", "bigint", "Rows or people that it is taken over; of the index, figures that have a score."),
+        Column("median", "double", "Of the past that it is held against.", digits=9),
+        Column("low", "double", "Lower warning line.", digits=9),
+        Column("high", "double", "Upper warning line.", digits=9),
+        Column("basis", "string", "weekday: the past is the same weekday's; days: it is any day's."),
+        Column("history", "int", "Days of the past.", unit="days"),
+        Column("score", "double", "0 to 100, where it has a line and a better side.", digits=3),
+        Column("weight", "double", "In its part; of a part, in the index.", digits=6),
+        Column("verdict", "string", "ok, warn, no_history, too_small or not_known.", nullable=False),
+        Column("why", "string", "What led to the verdict, in words; empty where ok."),
+    ],
+    keys=["metric", "dimension", "value_group"],
+    inputs=[
+        TableInput("audit.metrics", days=HISTORY + 1),
+        TableInput("audit.diversity", days=HISTORY + 1, optional=True),
+        TableInput("silver.user_daily", days=31, optional=True),
+        TableInput("features.user_profile", days=31, optional=True),
+    ],
+    checks=[in_set("verdict", (OK, LOW, NO_HISTORY, TOO_SMALL, NOT_KNOWN)), between("score", 0, 100)],
+    grain="day",
+)
+
+Place = tuple[str, str, str]
+"""Metric, dimension, group."""
+Past = Mapping[Place, Mapping[dt.date, tuple[float | None, int | None]]]
+
+
+def build(
+    metrics: DataFrame,
+    diversity: DataFrame,
+    user_daily: DataFrame,
+    user_profile: DataFrame,
+    *,
+    days: DayRange,
+    params: Params,
+) -> DataFrame:
+    columns = ("ds", "metric", "dimension", "value_group", "value", "n")
+    spread = diversity.withColumns({"dimension": F.lit("surface"), "value_group": F.col("subject")})
+    parts = [metrics.where("in_force"), spread, retention_by_tenure(user_daily, user_profile, days.last, params)]
+    found = reduce(DataFrame.unionByName, [part.select(*columns) for part in parts]).toArrow().to_pylist()
+    past: dict[Place, dict[dt.date, tuple[float | None, int | None]]] = {}
+    for r in found:
+        place = r["metric"], *at_feed(r)
+        past.setdefault(place, {})[r["ds"]] = r["value"], r["n"]
+    return frame_of(metrics.sparkSession, CONTRACT, list(figures(past, days.last, params)))
+
+
+def at_feed(row: Mapping[str, Any]) -> tuple[str, str]:
+    """Dimension and group; the lists of the feed are the total of what lists are measured by."""
+    of_feed = row["dimension"] == "surface" and row["metric"] in FIGURES["ecosystem"] and row["value_group"] == "feed"
+    return (ALL, ALL) if of_feed else (row["dimension"], row["value_group"])
+
+
+def retention_by_tenure(user_daily: DataFrame, user_profile: DataFrame, ds: dt.date, params: Params) -> DataFrame:
+    """Part of the new and of the old people active n days before who are active on ds.
+
+    Returns
+    -------
+    DataFrame
+        ``ds, metric, dimension, value_group, value, n``.
+    """
+    days = {n: days_before(ds, n) for n in (1, 7, 30)}
+    acted = "logins + searches + clicks + favourites + add_to_carts + purchases + likes + comments + shares + negatives"
+    active = user_daily.where(f"{acted} > 0").select("ds", "user_id")
+    today = active.where(on(ds)).select("user_id", F.lit(1).alias("returned"))
+    known = user_profile.where(F.col("ds").isin(*days.values()) & F.col("tenure_days").isNotNull())
+    tenure = F.when(F.col("tenure_days") < params.new_days, "new").otherwise("old")
+    came = active.join(known.select("ds", "user_id", tenure.alias("value_group")), ["ds", "user_id"])
+    name = F.concat(F.lit("retention_d"), F.date_diff(F.lit(ds), "ds"))
+    return (
+        came.join(today, "user_id", "left")
+        .groupBy(name.alias("metric"), "value_group")
+        .agg((F.count("returned") / F.count(F.lit(1))).alias("value"), F.count(F.lit(1)).alias("n"))
+        .select(F.lit(ds).alias("ds"), "metric", F.lit(TENURE).alias("dimension"), "value_group", "value", "n")
+    )
+
+
+def figures(past: Past, ds: dt.date, params: Params) -> Iterator[dict[str, Any]]:
+    """Rows of every figure, then of the parts and the index."""
+    rows: list[dict[str, Any]] = []
+    for part, of_part in FIGURES.items():
+        for metric, better in of_part.items():
+            weight = params.weights.get(metric, 1.0)
+            shared = {"ds": ds, "metric": metric, "part": part, "better": better, "weight": weight}
+            places = sorted(place for place in past if place[0] == metric and ds in past[place])
+            if (metric, ALL, ALL) not in places:
+                rows.append(shared | TOTAL | unknown("its source has no row on the day"))
+            rows += [
+                shared
+                | {"dimension": place[1], "value_group": place[2]}
+                | judged(past[place], place, ds, better, params)
+                for place in places
+            ]
+    for metric, (part, why) in sorted(NOT_IN_DATA.items()):
+        rows.append({"ds": ds, "metric": metric, "part": part, "weight": 0.0} | TOTAL | unknown(why))
+    yield from rows
+    yield from index(rows, ds, params)
+
+
+def unknown(why: str) -> dict[str, Any]:
+    return {"verdict": NOT_KNOWN, "why": why}
+
+
+def history_of(
+    of: Mapping[dt.date, tuple[float | None, int | None]], ds: dt.date, params: Params
+) -> tuple[str | None, list[float]]:
+    """Whether the past is the same weekday's or any day's (None: it is too short), and its values."""
+    before = {day: v for day, (v, _) in of.items() if v is not None and 0 < (ds - day).days <= HISTORY}
+    same = [v for day, v in sorted(before.items()) if day.weekday() == ds.weekday()]
+    if len(same) >= params.least_weeks:
+        return WEEKDAY, same
+    return DAYS if len(before) >= params.least_days else None, [v for _, v in sorted(before.items())]
+
+
+def judged(
+    of: Mapping[dt.date, tuple[float | None, int | None]], place: Place, ds: dt.date, better: str, params: Params
+) -> dict[str, Any]:
+    """Value, lines, score and verdict of a figure."""
+    value, n = of[ds]
+    basis, past = history_of(of, ds, params)
+    found = {"value": value, "n": n, "history": len(past)}
+    if value is None:
+        return found | unknown("it divides by 0 on the day")
+    if place[1] != ALL and (n or 0) < params.least_n:
+        return found | {"verdict": TOO_SMALL, "why": f"fewer than {params.least_n}"}
+    if basis is None:
+        return found | {"verdict": NO_HISTORY, "why": f"fewer than {params.least_days} days before"}
+    middle = statistics.median(past)
+    deviation = 1.4826 * statistics.median(abs(v - middle) for v in past)
+    reach = max(params.width * deviation, params.least_change * abs(middle))
+    lines = {"median": middle, "low": middle - reach, "high": middle + reach, "basis": basis}
+    worse = {UP: middle - value, DOWN: value - middle, EITHER: abs(value - middle)}[better]
+    # what was rounded on its way must not lie beyond a line that it is on
+    warns = worse > reach + 1e-9
+    score = None if better == EITHER else 100 * min(1.0, max(0.0, 1 - worse / (2 * reach) if reach else worse <= 0))
+    side = "below" if value < middle else "above"
+    said = f"{side} its line, {'same weekdays' if basis == WEEKDAY else 'days'} before: {len(past)}" if warns else ""
+    return found | lines | {"score": score, "verdict": LOW if warns else OK, "why": said}
+
+
+def index(rows: Iterable[Mapping[str, Any]], ds: dt.date, params: Params) -> Iterator[dict[str, Any]]:
+    """The score of every part, and of all: weighted means over what has a score."""
+    scored = [r for r in rows if r["dimension"] == ALL and r.get("score") is not None and r["weight"] > 0]
+    parts: dict[str, float] = {}
+    for part in FIGURES:
+        of = [r for r in scored if r["part"] == part]
+        weight = params.parts.get(part, 0.0)
+        score = weighted((r["score"], r["weight"]) for r in of)
+        if score is not None and weight > 0:
+            parts[part] = score
+        yield index_row(ds, PART, part, part, score, len(of), weight)
+    score = weighted((value, params.parts[part]) for part, value in parts.items())
+    yield index_row(ds, ALL, ALL, ALL, score, len(scored), 1.0)
+
+
+def weighted(pairs: Iterable[tuple[float, float]]) -> float | None:
+    found = list(pairs)
+    whole = sum(weight for _, weight in found)
+    return sum(value * weight for value, weight in found) / whole if whole else None
+
+
+def index_row(
+    ds: dt.date, dimension: str, group: str, part: str, score: float | None, n: int, weight: float
+) -> dict[str, Any]:
+    known = {"verdict": OK, "why": ""} if score is not None else {"verdict": NO_HISTORY, "why": "no figure has a line"}
+    return {
+        "ds": ds,
+        "metric": INDEX,
+        "dimension": dimension,
+        "value_group": group,
+        "part": part,
+        "better": UP,
+        "value": score,
+        "score": score,
+        "n": n,
+        "weight": weight,
+    } | known

@@ -1,0 +1,180 @@
+"""Findings, flags and ethics reviews, from open to answered; the auditor's bundle."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import zipfile
+
+import pytest
+
+from jobs import holds, ops, reviews
+from jobs.audit_export import export, verify
+from jobs.catalog import discover
+from jobs.contract import DayRange
+from jobs.errors import LandingError, PublishError, SettingsError
+from jobs.lake import Lake
+from jobs.settings import Market, Settings
+from quality import diversity, fairness
+
+SUNDAY = dt.date(2024, 3, 10)
+BEFORE = SUNDAY - dt.timedelta(days=1)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(tmp_path, tmp_path / "lake", tmp_path / "landing", Market("shop"))
+
+
+@pytest.fixture
+def lake(settings):
+    return Lake(settings)
+
+
+def owner_of(table):
+    return f"owner of {table}"
+
+
+def spread(lake, ds, verdict="warn"):
+    row = {"ds": ds, "subject": "feed", "metric": "gini", "value": 0.7, "n": 5, "threshold": 0.6, "verdict": verdict}
+    lake.append(diversity.CONTRACT, [row])
+
+
+def test_a_review_makes_a_finding_with_owner_severity_and_day(settings, lake):
+    spread(lake, BEFORE)
+    spread(lake, SUNDAY)
+    [row] = reviews.review(settings, SUNDAY, "weekly", owner_of)
+    assert (row["kind"], row["severity"], row["status"]) == ("diversity", "medium", "open")
+    assert row["owner"] == "owner of audit.diversity" and str(row["due"]) == "2024-03-24"
+    assert row["said"] == "subject feed, metric gini: warn on 2 of 7 days, last on 2024-03-10."
+
+
+def test_what_was_good_or_lies_before_the_week_is_no_finding(settings, lake):
+    spread(lake, SUNDAY, "ok")
+    spread(lake, SUNDAY - dt.timedelta(days=7))
+    assert reviews.review(settings, SUNDAY, "weekly", owner_of) == []
+    assert len(reviews.review(settings, SUNDAY, "quarterly", owner_of)) == 1
+
+
+def test_an_open_finding_is_not_made_again_and_an_answered_one_comes_back_only_by_new_days(settings, lake):
+    spread(lake, BEFORE)
+    [first] = reviews.review(settings, BEFORE, "weekly", owner_of)
+    assert reviews.review(settings, SUNDAY, "weekly", owner_of) == []
+    reviews.answer(lake, SUNDAY, first["finding"], "the head was a campaign", "vera")
+    assert reviews.review(settings, SUNDAY, "weekly", owner_of) == []
+    spread(lake, SUNDAY + dt.timedelta(days=1))
+    [again] = reviews.review(settings, SUNDAY + dt.timedelta(days=1), "weekly", owner_of)
+    assert again["finding"] == first["finding"] and reviews.current(lake)[again["finding"]]["status"] == "open"
+
+
+def test_a_flag_is_tracked_from_open_to_answered(lake):
+    made = reviews.flag(lake, SUNDAY, "feed, region north", "no local news", "ada")
+    assert reviews.current(lake)[made["finding"]]["status"] == "open"
+    assert str(made["due"]) == "2024-03-17"
+    reviews.answer(lake, SUNDAY, made["finding"], "the place feed had not landed", "vera")
+    answered = reviews.current(lake)[made["finding"]]
+    assert (answered["status"], answered["answer"]) == ("answered", "the place feed had not landed")
+    with pytest.raises(SettingsError, match="answered already"):
+        reviews.answer(lake, SUNDAY, made["finding"], "again")
+    with pytest.raises(SettingsError, match="no finding 'x'"):
+        reviews.answer(lake, SUNDAY, "x", "what")
+
+
+def test_dropped_files_are_taken_in_once(settings, lake):
+    folder = reviews.drop_folder(settings)
+    folder.mkdir(parents=True)
+    lines = [{"subject": "feed", "said": said, "person": "ada"} for said in ("one", "two")]
+    (folder / "ngo.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    for _ in range(2):
+        reviews.take_in_flags(settings)
+    assert sorted(r["said"] for r in reviews.current(lake).values()) == ["one", "two"]
+    assert lake.rows(ops.FINDING.name).num_rows == 2
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"subject": "feed", "said": "x"}', '{"subject": "", "said": "x", "person": "a"}']
+)
+def test_a_line_that_is_no_flag_is_named(settings, line):
+    folder = reviews.drop_folder(settings)
+    folder.mkdir(parents=True)
+    good = json.dumps({"subject": "feed", "said": "one", "person": "ada"})
+    (folder / "bad.jsonl").write_text(f"{good}\n{line}\n")
+    with pytest.raises(LandingError, match="bad.jsonl, line 2"):
+        reviews.take_in_flags(settings)
+    assert reviews.current(Lake(settings)) == {}
+
+
+def test_an_unknown_kind_of_review_is_refused(settings):
+    with pytest.raises(SettingsError, match="daily"):
+        reviews.review(settings, SUNDAY, "daily", owner_of)
+
+
+def pinned(lake, version, ds):
+    lake.append(ops.MODEL_PIN, [{"ds": ds, "role": "ranker", "model": "m", "version": version, "path": "", "at_ms": 1}])
+
+
+def test_each_model_version_is_up_for_an_ethics_review_once(settings, lake):
+    gap = {"ds": BEFORE, "attribute": "gender", "group": "", "kind": "difference", "metric": "coverage", "k": 10}
+    lake.append(
+        fairness.CONTRACT, [{**gap, "horizon_days": 0, "list_ds": BEFORE, "value": 0.2, "n": 9, "verdict": "warn"}]
+    )
+    pinned(lake, "1", BEFORE)
+    pinned(lake, "1", SUNDAY)
+    for _ in range(2):
+        reviews.review(settings, SUNDAY, "weekly", owner_of)
+    [row] = lake.rows(ops.ETHICS_REVIEW.name).to_pylist()
+    assert (row["model"], row["version"], row["status"]) == ("m", "1", "due")
+    assert json.loads(row["evidence"])["fairness"][0]["value"] == 0.2
+    reviews.decide(lake, SUNDAY, "m", "1", False, "coverage of women", "vera")
+    assert reviews.reviewed(lake)["m", "1"]["status"] == "refused"
+    with pytest.raises(SettingsError, match="there are: m 1"):
+        reviews.decide(lake, SUNDAY, "m", "2", True, "why")
+
+
+def test_what_is_overdue(lake):
+    reviews.flag(lake, BEFORE, "feed", "x", "ada")
+    rows = reviews.current(lake).values()
+    assert reviews.overdue(rows, BEFORE + dt.timedelta(days=7)) == []
+    assert len(reviews.overdue(rows, BEFORE + dt.timedelta(days=8))) == 1
+
+
+# -- hold and resume -------------------------------------------------------------------------------
+
+
+def test_publishing_stops_and_goes_on(lake):
+    holds.refuse_on_hold(lake, SUNDAY)
+    holds.hold(lake, "wrong prices", "vera")
+    with pytest.raises(PublishError, match=r"on hold by vera: wrong prices.*nightjar resume"):
+        holds.refuse_on_hold(lake, SUNDAY)
+    with pytest.raises(SettingsError, match="already, by vera"):
+        holds.hold(lake, "again")
+    holds.resume(lake, "prices are right", "vera")
+    holds.refuse_on_hold(lake, SUNDAY)
+    with pytest.raises(SettingsError, match="not on hold"):
+        holds.resume(lake, "again")
+    assert [r["action"] for r in lake.rows(ops.HOLD.name).to_pylist()].count("hold") == 1
+
+
+# -- the bundle ------------------------------------------------------------------------------------
+
+
+def test_the_bundle_is_whole_names_nobody_and_shows_tampering(settings, lake, tmp_path):
+    spread(lake, SUNDAY)
+    reviews.flag(lake, SUNDAY, "feed", "x", "ada")
+    target = tmp_path / "bundle.zip"
+    manifest = export(settings, discover(), DayRange(BEFORE, SUNDAY), target)
+    rows = {t["table"]: (t["rows"], t["version"]) for t in manifest["tables"]}
+    assert rows["audit.diversity"] == (1, 1) and rows["audit.finding"][0] == 1
+    assert verify(target) == []
+    with zipfile.ZipFile(target) as archive:
+        names = archive.namelist()
+        assert "metrics/ctr.yaml" in names and "dictionary.json" in names
+        findings = archive.read("tables/audit.finding.csv").decode()
+        assert "ada" not in findings and "feed" in findings
+        kept = {name: archive.read(name) for name in names}
+    with pytest.raises(SettingsError, match="never overwritten"):
+        export(settings, discover(), DayRange(BEFORE, SUNDAY), target)
+    with zipfile.ZipFile(tmp_path / "forged.zip", "w") as archive:
+        for name, content in kept.items():
+            archive.writestr(name, content.replace(b"0.7", b"0.2"))
+    assert verify(tmp_path / "forged.zip") == ["tables/audit.diversity.csv"]
