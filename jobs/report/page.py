@@ -17,7 +17,8 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
   max-width: 70rem; padding: 1rem; overflow-wrap: anywhere }
 h1 { font-size: 1.6rem; margin: .5rem 0 } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem }
-.wide { overflow-x: auto; margin: 0 0 1rem } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+.wide { overflow-x: auto; margin: 0 0 1rem }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 caption { text-align: left; color: var(--quiet); padding: .25rem 0 }
 th, td { text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
   overflow-wrap: normal }
@@ -25,7 +26,8 @@ thead th { color: var(--quiet); font-weight: 600 } tbody th { font-weight: 400 }
 .number { text-align: right; white-space: nowrap } .figure { white-space: nowrap }
 .bad { color: var(--bad); font-weight: 600 } .care { color: var(--care); font-weight: 600 } .good { color: var(--good) }
 .verdict { border-left: .4rem solid; padding: .5rem 1rem; background: var(--soft); margin: 1rem 0 }
-.verdict p { margin: .25rem 0; color: var(--ink); font-weight: 400 } .verdict strong { display: block } .verdict strong::first-letter { text-transform: uppercase }
+.verdict p { margin: .25rem 0; color: var(--ink); font-weight: 400 }
+.verdict strong { display: block } .verdict strong::first-letter { text-transform: uppercase }
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; list-style: none }
 a { color: inherit } a:focus-visible, .wide:focus-visible, summary:focus-visible { outline: 3px solid var(--plot) }
 .skip { position: absolute; left: -99rem } .skip:focus { left: 1rem; top: 1rem; background: var(--paper) }
