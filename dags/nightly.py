@@ -207,6 +207,8 @@ class TrainIfDue(TriggerDagRunOperator):
             raise AirflowSkipException(f"The model in use is young enough on {self.day}.")
         self.trigger_run_id = f"nightly__{market}__{self.day}"
         self.conf = {"ds": self.day, "market": market}
+        # a person may take days to decide: the night goes on with the champion
+        self.wait_for_completion = os.environ.get("NIGHTJAR_PROMOTION", "auto") != "manual"
         super().execute(context)
 
 

@@ -14,6 +14,8 @@ from jobs.contract import Column, DayRange, Table, TableInput, between
 from jobs.settings import Market
 
 WINDOWS = (1, 7, 28)
+TAKEDOWN_DAYS = 400
+"""How long a takedown holds by itself; by then the source has delisted the item."""
 SUMS = ("impressions", "clicks", "targets", "target_users", "purchases", "negatives")
 _TOTALS = ("_play_sum", "_plays", "_rating_sum", "ratings_28d", "negatives_28d", "_seen")
 
@@ -62,15 +64,20 @@ CONTRACT = Table(
         ),
         Column("quality", "double", "Weighted mean of the parts, from 0 to 1.", digits=6),
         Column("price_minor", "bigint", "Price.", "minor"),
+        Column("highest_price_minor", "bigint", "Highest price in 28 days.", "minor"),
         Column("price_drop", "double", "1 - price / highest price in 28 days.", digits=6),
         Column("discount_28d", "double", "Part of the full amount that sales of 28 days were discounted.", digits=6),
         Column("age_days", "int", "Days since it was first offered; null where not known.", "days"),
         Column("popularity", "double", "Percentile rank by users with a target action in 7 days, 1 is most.", digits=6),
         Column("is_long_tail", "boolean", "Outside the top 20 % of items by exposure in 28 days."),
-        Column("is_eligible", "boolean", "May be recommended: active, in stock."),
+        Column("is_eligible", "boolean", "May be recommended: active, in stock, not taken down."),
     ],
     keys=["item_id"],
-    inputs=[TableInput("silver.items", days=28), TableInput("silver.item_daily", days=28)],
+    inputs=[
+        TableInput("silver.items", days=28),
+        TableInput("silver.item_daily", days=28),
+        TableInput("ops.takedown", days=TAKEDOWN_DAYS, optional=True),
+    ],
     checks=[
         between("ctr_28d", 0, 1),
         between("price_drop", 0, 1),
@@ -86,11 +93,26 @@ def on_offer() -> SparkColumn:
     return (F.coalesce("status", F.lit("active")) == "active") & (F.coalesce("stock", F.lit(1)) > 0)
 
 
-def build(items: DataFrame, item_daily: DataFrame, *, days: DayRange, params: Params, market: Market) -> DataFrame:
+def taken_down(takedown: DataFrame, days: DayRange) -> DataFrame:
+    """``ds, item_id`` of the items whose newest order by the end of each day takes them down."""
+    newest = F.max_by("active", F.struct("event_ds", "at_ms", "active"))
+    orders = spread(takedown, days, TAKEDOWN_DAYS).groupBy("ds", "item_id").agg(newest.alias("active"))
+    return orders.where("active").select("ds", "item_id")
+
+
+def build(
+    items: DataFrame,
+    item_daily: DataFrame,
+    takedown: DataFrame,
+    *,
+    days: DayRange,
+    params: Params,
+    market: Market,
+) -> DataFrame:
     highest = (
         spread(items.select("ds", "item_id", F.col("price_minor").alias("_price")), days, 28)
         .groupBy("ds", "item_id")
-        .agg(F.max("_price").alias("_highest"))
+        .agg(F.max("_price").alias("highest_price_minor"))
     )
     counts = [f"{name}_{n}d" for name in SUMS for n in WINDOWS]
     by_day = Window.partitionBy("ds")
@@ -105,11 +127,12 @@ def build(items: DataFrame, item_daily: DataFrame, *, days: DayRange, params: Pa
         .fillna({"ctr_28d": params.prior_clicks / params.prior_impressions, "negative_rate_28d": 0.0})
         .withColumns(_parts(params, {name: F.sum(name).over(by_day) for name in _TOTALS}))
         .withColumn("quality", _quality(params))
-        .withColumn("price_drop", F.coalesce(1 - F.try_divide("price_minor", "_highest"), F.lit(0.0)))
+        .withColumn("price_drop", F.coalesce(1 - F.try_divide("price_minor", "highest_price_minor"), F.lit(0.0)))
         .withColumn("age_days", F.datediff("ds", offered))
         .withColumn("popularity", F.percent_rank().over(by_day.orderBy("target_users_7d", "target_users_28d")))
         .withColumn("is_long_tail", head > params.head_share * F.count(F.lit(1)).over(by_day))
-        .withColumn("is_eligible", on_offer())
+        .join(F.broadcast(taken_down(takedown, days).withColumn("_down", F.lit(True))), ["ds", "item_id"], "left")
+        .withColumn("is_eligible", on_offer() & F.col("_down").isNull())
     )
 
 

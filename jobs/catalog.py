@@ -16,6 +16,7 @@ from typing import Any
 from jobs.contract import ADDS_UP, KNOWN_IN, Artifact, Node, NoParams, Table
 from jobs.errors import ContractError
 from jobs.landing import BY_NAME
+from jobs.ops import BY_NAME as LOGS
 
 NODE_PACKAGES = ("jobs.tables", "features", "models", "quality")
 
@@ -130,6 +131,11 @@ class Catalog:
                     raise ContractError(f"{node.name} reads {name}, which no module declares.")
                 if groups[self.nodes[name].contract.group] > groups[node.contract.group]:
                     raise ContractError(f"{node.name} reads {name}, which a later group builds.")
+            if isinstance(node.contract, Artifact) and node.contract.log not in (None, *LOGS):
+                raise ContractError(f"{node.name}: {node.contract.log!r} is no log; there are {sorted(LOGS)}.")
+            for each in node.table_inputs:
+                if each.table.startswith("ops.") and each.table not in LOGS:
+                    raise ContractError(f"{node.name} reads {each.table}, which is no log; there are {sorted(LOGS)}.")
             for landing in node.landing_inputs:
                 if landing.feed not in BY_NAME:
                     raise ContractError(f"{node.name} reads feed {landing.feed!r}, which the landing zone lacks.")

@@ -340,7 +340,8 @@ class Artifact:
 
     ``build`` receives ``out``, an empty folder, writes its files there and returns a dict of facts.
     It is fitted as of every ``every_days``-th day, counted from the calendar's first: which days these
-    are does not depend on when or in which order days are built.
+    are does not depend on when or in which order days are built. ``log`` names a table of ``ops``: its columns are
+    taken from the facts of every build.
     """
 
     name: str
@@ -349,6 +350,7 @@ class Artifact:
     description: str
     inputs: Sequence[TableInput | ArtifactInput] = ()
     every_days: int = 1
+    log: str | None = None
     kind: str = field(default="artifact", init=False)
     grain: str = field(default="day", init=False)
     stateful: bool = field(default=False, init=False)
@@ -385,9 +387,9 @@ class Node:
 
     @property
     def upstream(self) -> list[str]:
-        """Names of the nodes read, itself (its own yesterday) left out."""
+        """Names of the nodes read; itself (its own yesterday) and the logs, which no node makes, are left out."""
         names = [i.table for i in self.table_inputs] + [i.artifact for i in self.artifact_inputs]
-        return [name for name in dict.fromkeys(names) if name != self.name]
+        return [name for name in dict.fromkeys(names) if name != self.name and not name.startswith("ops.")]
 
 
 def make_params(kind: type, values: dict[str, Any], where: str) -> Any:

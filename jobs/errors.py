@@ -31,3 +31,7 @@ class PublishError(NightjarError):
 
 class ServiceError(NightjarError):
     """An embedded service did not start, or is gone."""
+
+
+class EvidenceError(NightjarError):
+    """The data are too few, or overlap too little, to say a figure; it is refused rather than guessed."""

@@ -53,7 +53,7 @@ class Field:
     low, high, values
         Bounds; a row outside is quarantined.
     keep
-        False: read for a derived column only and not kept after silver (raw coordinates).
+        False: read for a derived column only and not kept after silver, nor in quarantine (raw coordinates).
     """
 
     name: str
@@ -111,6 +111,8 @@ def _time(name: str, description: str, required: bool = True) -> Field:
     return Field(name, "timestamp", description + " ISO 8601; UTC where it has no offset.", required=required)
 
 
+INTRADAY = "intraday"
+"""Parts of this name, or that begin so, are deliveries during the day: they do not complete it."""
 TERMINALS = ("app", "mini_program", "h5")
 _DWELL_DAY_MS = 86_400_000
 
@@ -416,10 +418,21 @@ def landed_files(folder: Path) -> list[LandedFile]:
 
 
 def incomplete(landing: Path, market: str, ds: dt.date, feeds: Iterable[Feed] = FEEDS) -> list[str]:
-    """Names of feeds in use by the market (some day landed) that have no manifest for ``ds``."""
+    """Names of feeds in use by the market (some day landed) that have no completing manifest for ``ds``."""
     root = Path(landing) / market
     used = [f for f in feeds if (root / f.name).is_dir()]
-    return [f.name for f in used if not list(day_folder(landing, market, f.name, ds).glob("_manifest*.json"))]
+    return [f.name for f in used if not _completing(day_folder(landing, market, f.name, ds))]
+
+
+def _completing(folder: Path) -> list[Path]:
+    manifests = folder.glob("_manifest*.json")
+    return [path for path in manifests if not path.name.startswith(f"_manifest.{INTRADAY}")]
+
+
+def landed_days(landing: Path, market: str, feed_name: str) -> list[dt.date]:
+    """Days on which something of a feed has landed, in order."""
+    folders = (Path(landing) / market / feed_name).glob("ds=*")
+    return sorted(dt.date.fromisoformat(path.name.removeprefix("ds=")) for path in folders)
 
 
 def landed_rows(landing: Path, market: str, feed_name: str, ds: dt.date) -> int:

@@ -23,12 +23,19 @@ is a folder:
   `{"version": 1, "feed": "events", "ds": "2024-03-14", "rows": 2, "files": [{"name": "part-0.jsonl.gz", "rows": 2,
   "bytes": 118, "sha256": "…"}]}`. `jobs.landing.write_manifest` writes it.
 - Landed files are immutable. A late file comes with a manifest of its own, `_manifest.<part>.json`.
+- A delivery during the day is a part named `intraday…` (`_manifest.intraday-1015.json`). The intraday run reads it
+  within minutes; it does not complete the day, and the night reads it with the rest (a repeated id counts once).
 - A night waits until every feed that the market has ever landed has a manifest for the day. After the time-out
   (8 hours) a *needed* feed stops the night; any other is gone without, and the log says so.
 - Facts belong to the day of their own time; up to 3 days late they still reach it. State rows replace what was
   known of their key from their day of arrival on.
-- Columns may be left out unless required. Columns that are not declared here are kept in bronze, as `extra`.
-- A row that breaks a rule is kept in `ops.quarantine` with the rule's name; nothing is lost.
+- Columns may be left out unless required. Columns that are not declared here are kept in bronze, as `extra`, and the
+  report names them.
+- A column that has no value though it usually has some, or whose values are of another type, stops the day before
+  anything is published, and is named. Renamed is both gone and new. The market's file names what a source has dropped
+  for good: `params: {bronze.events: {without: [place]}}`.
+- A row that breaks a rule is kept in `ops.quarantine` with the rule's name; nothing is lost. Coordinates are not
+  kept there; of a line that could not be read, and may hold some, digits are masked. The file beside it is named.
 """
 
 

@@ -21,6 +21,8 @@ from jobs.settings import Settings
 MARKS = ("extra", "raw", "file")
 RAW, FILE = "_nightjar_raw", "_nightjar_file"
 """The marks while files are read: a delivered column may be called ``raw`` or ``file``."""
+NESTED = ("struct<", "list<", "large_list<", "fixed_size_list<", "map<")
+"""How Arrow spells the types that have no text of their own."""
 
 
 def read_landing(spark: SparkSession, settings: Settings, name: str, days: DayRange) -> DataFrame:
@@ -70,12 +72,26 @@ def _kind(path: Path) -> str:
     return path.name.removesuffix(".gz").rsplit(".", 1)[1]
 
 
+def columns_of(path: Path) -> tuple[str, ...] | None:
+    """The columns that a file's header or schema spells; None for JSON lines, which have neither."""
+    kind = _kind(path)
+    if kind == "jsonl":
+        return None
+    return _parquet_columns(path)[0] if kind == "parquet" else _csv_header(path)
+
+
 def _layout(declared: Feed, path: Path) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Kind, columns and (of Parquet) types of a file; files of one layout are read together."""
     kind = _kind(path)
     if kind == "jsonl":
         return kind, (), ()
     header, types = _parquet_columns(path) if kind == "parquet" else (_csv_header(path), ())
+    for name, given in dict(zip(header, types, strict=kind == "parquet")).items():
+        if given.startswith(NESTED) and name in declared.names:
+            raise LandingError(
+                f"{path}: column {name!r} of feed {declared.name} is {given}, declared {declared.field(name).type}. "
+                "Nothing was read: deliver it again with the declared type."
+            )
     missing = [f.name for f in declared.fields if f.required and f.name not in header]
     if missing:
         raise LandingError(

@@ -14,6 +14,7 @@ from jobs import steps
 from jobs.catalog import write_manifest
 from jobs.errors import LandingError, NightjarError
 from jobs.lake import Lake
+from jobs.landing import landed_days as days_of_feed
 from jobs.session import connect
 from jobs.settings import Settings, home_dir, load_settings, save_market
 
@@ -119,8 +120,7 @@ def _simulate(request: Request, market: str, say: Callable[[str], None]) -> None
 
 def landed_days(settings: Settings) -> list[dt.date]:
     """Days for which the items feed (which every market has) has landed."""
-    folder = settings.landing / settings.market.name / "items"
-    return sorted(dt.date.fromisoformat(p.name.removeprefix("ds=")) for p in folder.glob("ds=*"))
+    return days_of_feed(settings.landing, settings.market.name, "items")
 
 
 def plan_nights(settings: Settings, ds: dt.date | None) -> list[dt.date]:
@@ -172,7 +172,7 @@ def ready(home: Path) -> AirflowClient:
 
     api = airflow_api.connect(home)
     api.ensure_pool("heavy", 1, "Spark-heavy tasks, one at a time")
-    for dag in ("nightly", "training", "backfill", "audit_review", "watch"):
+    for dag in ("nightly", "training", "backfill", "feedback", "audit_review", "watch"):
         api.wait_for_dag(dag)
         api.unpause(dag)
     return api

@@ -28,7 +28,7 @@ RUN = Table(
         Column("code_version", "string", "Hash of the project's source."),
         Column("config_hash", "string", "Hash of the market's configuration."),
         Column("peak_memory", "bigint", "Most memory that the building process held so far; Spark apart.", "bytes"),
-        Column("message", "string", "Why it failed."),
+        Column("message", "string", "Why it failed, or what is worth knowing of what was delivered."),
         Column("at_ms", "bigint", "When it ended.", unit="ms"),
     ],
     keys=["run_id", "table"],
@@ -51,6 +51,8 @@ ARTIFACT = Table(
     keys=["artifact", "checksum"],
 )
 
+MOVES_POINTER = ("nightly", "patch", "rollback")
+"""Kinds of releases that readers get from then on."""
 RELEASE = Table(
     name="ops.release",
     group="serving",
@@ -58,17 +60,79 @@ RELEASE = Table(
     description="Every release of lists; the newest row whose kind moves the pointer names the current one.",
     columns=[
         Column("release_id", "string", "Day and content hash of the lists."),
-        Column("kind", "string", "nightly, backfill (never current) or rollback."),
+        Column("kind", "string", "nightly, backfill (never current), patch or rollback."),
         Column("sequence", "bigint", "Order of the rows."),
         Column("model", "string", "Registered model, empty for popularity."),
         Column("model_version", "string", "Its version."),
         Column("index_path", "string", "Index artifact used."),
         Column("tables", "string", "JSON: serving table -> rows and Delta version."),
         Column("run_id", "string", "The run that published it."),
-        Column("reason", "string", "Why, for a rollback."),
+        Column("reason", "string", "Why, for a patch or a rollback."),
         Column("at_ms", "bigint", "When.", unit="ms"),
+        Column("base_release_id", "string", "The night's release whose lists a patch changed; else null."),
     ],
     keys=["sequence"],
+)
+
+TAKEDOWN = Table(
+    name="ops.takedown",
+    group="features",
+    owner="platform",
+    description="Items that were ordered off every list, and back; the newest row of an item holds, from its day on.",
+    columns=[
+        Column("item_id", "bigint", "Surrogate item key."),
+        Column("original_id", "string", "The source's id."),
+        Column("active", "boolean", "True takes it down, false lifts that."),
+        Column("reason", "string", "Why."),
+        Column("run_id", "string", "The run that ordered it."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["item_id", "at_ms"],
+)
+
+FEEDBACK = Table(
+    name="ops.feedback",
+    group="serving",
+    owner="platform",
+    description="Every look for feedback and takedowns since the current release: what was read, what it changed.",
+    columns=[
+        Column("run_id", "string", "The run that looked."),
+        Column("base_release_id", "string", "The night's release whose lists were served."),
+        Column("release_id", "string", "What is served since."),
+        Column("read", "string", "Hash of the landed files and takedowns that were read."),
+        Column("files", "int", "Landed files that were read."),
+        Column("takedowns", "int", "Items that are taken down."),
+        Column("blocks", "bigint", "Pairs of user and item that feedback excludes."),
+        Column("withdrawn", "bigint", "Users who withdrew consent to personalised lists."),
+        Column("users", "bigint", "Users whose lists changed."),
+        Column("seconds", "double", "How long it took.", "s", digits=3),
+        Column("at_ms", "bigint", "When it ended.", unit="ms"),
+    ],
+    keys=["run_id", "at_ms"],
+)
+
+INDEX = Table(
+    name="ops.index",
+    group="fit",
+    owner="candidates",
+    description="Every nearest-neighbour index that was built: what it holds, how it was measured, where it is.",
+    columns=[
+        Column("artifact", "string", "Name of the index."),
+        Column("path", "string", "Folder with the index, its id map and index.json."),
+        Column("checksum", "string", "SHA-256 over the folder's files."),
+        Column("kind", "string", "flat, hnsw, ivf or ivfpq."),
+        Column("count", "bigint", "Vectors.", unit="vectors"),
+        Column("dimension", "int", "Components of a vector."),
+        Column("metric", "string", "cosine or inner_product."),
+        Column("parameters", "string", "JSON: the parameters of its kind, as reached by the measurement."),
+        Column("recall_at_100", "double", "Share of the exact 100 nearest that it finds; null when empty.", digits=4),
+        Column("ids_sha256", "string", "SHA-256 of the id map."),
+        Column("vectors_sha256", "string", "SHA-256 of the vectors that it was built from."),
+        Column("build_seconds", "double", "Time of the build.", "s", digits=3),
+        Column("run_id", "string", "The run that built it."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["artifact", "checksum", "at_ms"],
 )
 
 MODEL_PIN = Table(
@@ -99,7 +163,7 @@ QUARANTINE = Table(
         Column("rule", "string", "The rule, with its column."),
         Column("arrival_ds", "date", "Day on which the row was delivered."),
         Column("file", "string", "File that delivered it."),
-        Column("row", "string", "The row as JSON, or the raw line where it could not be parsed."),
+        Column("row", "string", "The row as JSON without coordinates, or the line that could not be parsed."),
         Column("run_id", "string", "The run that refused it."),
     ],
     keys=[],
@@ -240,12 +304,15 @@ LOGS = (
     BACKFILL,
     DATA_QUALITY,
     ETHICS_REVIEW,
+    FEEDBACK,
     FINDING,
     HOLD,
+    INDEX,
     MODEL_PIN,
     QUARANTINE,
     RELEASE,
     RUN,
+    TAKEDOWN,
     WAIVER,
 )
 BY_NAME = {log.name: log for log in LOGS}

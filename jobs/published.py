@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from jobs import releases
-from jobs.errors import PublishError
 from jobs.lake import Lake
 from jobs.settings import Settings
 from jobs.show import names_of
@@ -22,9 +21,7 @@ def current_lists(settings: Settings) -> tuple[dict[str, Any], pd.DataFrame, pd.
         Nothing has been published yet.
     """
     lake = Lake(settings)
-    release = releases.current(lake)
-    if release is None:
-        raise PublishError("Nothing has been published yet: run a night first.")
+    release = releases.required(lake)
     where = {"ds": release["ds"], "release_id": release["release_id"]}
     listed = ["release_id", "surface", "user_id", "rank", "item_id", "slot_type", "score"]
     lists = lake.rows("serving.recommendations", listed, **where).to_pandas()

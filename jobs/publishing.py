@@ -102,6 +102,7 @@ class Publisher:
                     version=version,
                     inputs=json.dumps(staged.inputs, sort_keys=True),
                     params_hash=staged.params_hash,
+                    message=staged.remarks.get(str(day)),
                 )
             )
         return rows

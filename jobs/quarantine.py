@@ -41,8 +41,8 @@ def counts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{"ds": ds, "table": table, "rule": rule, "rows": n} for (ds, table, rule), n in sorted(found.items())]
 
 
-def deliver(settings: Settings, table: str, arrival: dt.date, repaired: Path) -> int:
-    """Land repaired rows (JSON lines in the feed's columns) as a later part of a day of arrival.
+def deliver(settings: Settings, table: str, arrival: dt.date, repaired: Path, part: str = "repaired") -> int:
+    """Land rows (JSON lines in the feed's columns), as repaired ones, as a further part of a day of arrival.
 
     The part is named by its content: the same file again is the same part, and lands nothing.
 
@@ -61,7 +61,7 @@ def deliver(settings: Settings, table: str, arrival: dt.date, repaired: Path) ->
     lines = [line for line in content.decode("utf-8").splitlines() if line.strip()]
     for number, line in enumerate(lines, start=1):
         _check_line(line, f"{repaired}, line {number}", declared.names)
-    part = f"repaired-{hashlib.sha256(content).hexdigest()[:12]}"
+    part = f"{part}-{hashlib.sha256(content).hexdigest()[:12]}"
     folder = day_folder(settings.landing, settings.market.name, declared.name, arrival)
     if not lines or (folder / f"_manifest.{part}.json").exists():
         return 0

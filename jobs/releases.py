@@ -1,8 +1,9 @@
 """Releases: one content-addressed id binds the served tables of a day; one committed row moves the pointer.
 
 ``serving.*`` is append-only: a release's rows are never rewritten, and publishing the same lists again
-is the same release. The pointer is the newest ``ops.release`` row whose kind moves it (nightly,
-rollback); it goes to a later or equal day only, or where a person says so.
+is the same release. The pointer is the newest ``ops.release`` row whose kind moves it (nightly, patch,
+rollback); it goes to a later or equal day only, or where a person says so. A patch is the release of a night
+without what must not be shown any longer: the same model and index, and ``base_release_id`` names the night's.
 """
 
 from __future__ import annotations
@@ -23,13 +24,12 @@ from jobs.errors import ContractError, PublishError
 from jobs.holds import refuse_on_hold
 from jobs.lake import Lake
 from jobs.locks import exclusive
+from jobs.ops import MOVES_POINTER
 from jobs.publishing import now_ms
 from jobs.runner import Runner
 from jobs.scan import published
 from jobs.settings import Settings
 from jobs.stages import Staged, row_hash
-
-MOVES_POINTER = ("nightly", "rollback")
 
 
 def history(lake: Lake) -> list[dict[str, Any]]:
@@ -41,6 +41,25 @@ def current(lake: Lake) -> dict[str, Any] | None:
     """The release that readers get, or None before the first."""
     moving = [row for row in history(lake) if row["kind"] in MOVES_POINTER]
     return moving[-1] if moving else None
+
+
+def required(lake: Lake) -> dict[str, Any]:
+    """The current release.
+
+    Raises
+    ------
+    PublishError
+        Nothing has been published yet.
+    """
+    release = current(lake)
+    if release is None:
+        raise PublishError("Nothing has been published yet: run a night first.")
+    return release
+
+
+def base_of(row: dict[str, Any]) -> str:
+    """The night's release that a row serves, as it was published or patched."""
+    return row.get("base_release_id") or row["release_id"]
 
 
 def content_hash(runner: Runner, made: Iterable[Staged]) -> str:
@@ -74,19 +93,12 @@ def publish_release(runner: Runner, made: list[Staged], ds: dt.date) -> dict[str
     refuse_on_hold(runner.lake, ds)
     served = [s for s in made if runner.catalog.table(s.table).append]
     release_id = f"{ds}-{content_hash(runner, served)}"
-    lake, settings = runner.lake, runner.settings
-    with exclusive(settings.locks, ops.RELEASE.name) as token:
-        rows = history(lake)
-        known = [r for r in rows if r["release_id"] == release_id and r["kind"] != "rollback"]
+    lake = runner.lake
+    with exclusive(runner.settings.locks, ops.RELEASE.name) as token:
+        rows, now = history(lake), current(lake)
         versions = runner.publish([s for s in made if s not in served])
-        if known:
-            for staged in served:
-                runner.lake.sweep(runner.catalog.table(staged.table), staged.attempt)
-                runner.staged.pop(staged.table, None)
-        else:
-            versions |= runner.publish(served, version_key=release_id)
-        now = current(lake)
-        if known and now is not None and now["release_id"] == release_id:
+        versions |= _publish_lists(runner, served, release_id, rows)
+        if now is not None and release_id in (now["release_id"], base_of(now)):
             return now
         kind = "nightly" if now is None or ds >= now["ds"] else "backfill"
         row = _row(runner, release_id, kind, ds, made, versions, sequence=len(rows) + 1)
@@ -95,12 +107,71 @@ def publish_release(runner: Runner, made: list[Staged], ds: dt.date) -> dict[str
         return row
 
 
+def publish_patch(
+    runner: Runner, made: list[Staged], base: dict[str, Any], reason: str, kind: str = "patch"
+) -> dict[str, Any]:
+    """Publish staged lists as a patch of the release row ``base``, and move the pointer to it.
+
+    Parameters
+    ----------
+    kind
+        ``patch`` of what is served now, or ``rollback`` to a patched older release.
+
+    Returns
+    -------
+    dict
+        The new release row; ``base`` itself where a patch changed nothing.
+
+    Raises
+    ------
+    PublishError
+        The pointer has moved since ``base`` was read.
+    """
+    release_id = f"{base['ds']}-{content_hash(runner, made)}"
+    lake = runner.lake
+    with exclusive(runner.settings.locks, ops.RELEASE.name) as token:
+        rows, now = history(lake), current(lake)
+        if kind == "patch" and (now is None or now["sequence"] != base["sequence"]):
+            raise PublishError(f"Release {base['release_id']} is no longer the current one: look for feedback again.")
+        versions = _publish_lists(runner, made, release_id, rows)
+        if kind == "patch" and release_id == base["release_id"]:
+            return base
+        row = {
+            **base,
+            "release_id": release_id,
+            "kind": kind,
+            "sequence": len(rows) + 1,
+            "tables": _tables(made, versions),
+            "run_id": runner.run_id,
+            "reason": reason,
+            "at_ms": now_ms(),
+            "base_release_id": base_of(base),
+        }
+        token.verify()
+        lake.append(ops.RELEASE, [row])
+        return row
+
+
+def _publish_lists(runner: Runner, served: list[Staged], release_id: str, rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Publish lists under their release; those of a known release are there already, and their stage goes."""
+    if not any(r["release_id"] == release_id for r in rows):
+        return runner.publish(served, version_key=release_id)
+    for staged in served:
+        runner.lake.sweep(runner.catalog.table(staged.table), staged.attempt)
+        runner.staged.pop(staged.table, None)
+    return {}
+
+
+def _tables(made: Iterable[Staged], versions: dict[str, int]) -> str:
+    tables = {s.table: {"rows": sum(s.rows.values()), "version": versions.get(s.table)} for s in made}
+    return json.dumps(tables, sort_keys=True)
+
+
 def _row(
     runner: Runner, release_id: str, kind: str, ds: dt.date, made: list[Staged], versions: dict[str, int], sequence: int
 ) -> dict[str, Any]:
     pin = pinned(runner.lake, "ranker", ds) or {}
     index = latest_artifact(runner.lake, "models.item_index", ds)
-    tables = {s.table: {"rows": sum(s.rows.values()), "version": versions.get(s.table)} for s in made}
     return {
         "ds": ds,
         "release_id": release_id,
@@ -109,37 +180,43 @@ def _row(
         "model": pin.get("model") or "",
         "model_version": pin.get("version") or "",
         "index_path": str(index) if index else None,
-        "tables": json.dumps(tables, sort_keys=True),
+        "tables": _tables(made, versions),
         "run_id": runner.run_id,
         "reason": None,
         "at_ms": now_ms(),
     }
 
 
-def rollback(settings: Settings, to: str | None, reason: str) -> dict[str, Any]:
-    """Move the pointer back: to the named release, else to the one that was current before this one.
-
-    Lists, index and model go together: a release row names all three.
+def rollback_target(rows: list[dict[str, Any]], to: str | None) -> dict[str, Any]:
+    """The release row to go back to: of the named release, else of the night's that was current before this one.
 
     Raises
     ------
     PublishError
         There is no such release.
     """
+    if to is not None:
+        named = [r for r in rows if r["release_id"] == to]
+        if not named:
+            raise PublishError(f"There is no release {to!r}; see `nightjar releases`.")
+        return named[-1]
+    moving = [r for r in rows if r["kind"] in MOVES_POINTER]
+    earlier = [r for r in moving if base_of(r) != base_of(moving[-1])]
+    if not earlier:
+        raise PublishError("There is no earlier release to go back to; see `nightjar releases`.")
+    return earlier[-1]
+
+
+def rollback(settings: Settings, to: str | None, reason: str) -> dict[str, Any]:
+    """Move the pointer back to a release as it was published (see ``rollback_target``).
+
+    Lists, index and model go together: a release row names all three. It is for releases that serve nothing
+    that was taken down since; ``jobs.steps.rollback`` sees to that.
+    """
     lake = Lake(settings)
     with exclusive(settings.locks, ops.RELEASE.name) as token:
         rows = history(lake)
-        moving = [r for r in rows if r["kind"] in MOVES_POINTER]
-        if to is None:
-            earlier = [r for r in moving if r["release_id"] != moving[-1]["release_id"]] if moving else []
-            if not earlier:
-                raise PublishError("There is no earlier release to go back to; see `nightjar releases`.")
-            target = earlier[-1]
-        else:
-            named = [r for r in rows if r["release_id"] == to]
-            if not named:
-                raise PublishError(f"There is no release {to!r}; see `nightjar releases`.")
-            target = named[-1]
+        target = rollback_target(rows, to)
         row = {**target, "kind": "rollback", "sequence": len(rows) + 1, "reason": reason, "at_ms": now_ms()}
         token.verify()
         lake.append(ops.RELEASE, [row])

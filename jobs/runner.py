@@ -43,6 +43,7 @@ from jobs.contract import (
 from jobs.errors import CheckFailed, ContractError
 from jobs.lake import Lake
 from jobs.landing import landed_rows
+from jobs.landing_drift import hold_columns
 from jobs.publishing import Publisher, now_ms
 from jobs.reconcile import reconcile
 from jobs.scan import published
@@ -76,6 +77,8 @@ class Runner:
         The run (an Airflow run id or a command's id); its staging is shared by its tasks.
     read_landing
         Reads a feed for days: ``(spark, settings, feed, days) -> DataFrame``.
+    views
+        Tables that builds see otherwise than they are stored: name -> function of the rows that were read.
     """
 
     settings: Settings
@@ -85,6 +88,7 @@ class Runner:
     read_landing: Callable[[SparkSession, Settings, str, DayRange], DataFrame]
     attempt: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     staged: dict[str, Staged] = field(default_factory=dict)
+    views: dict[str, Callable[[DataFrame], DataFrame]] = field(default_factory=dict)
     _code_shipped: bool = False
 
     def __post_init__(self) -> None:
@@ -145,11 +149,22 @@ class Runner:
         """Build one node: an artifact (recorded at once) or a table (staged)."""
         contract = node.contract
         if isinstance(contract, Artifact):
-            # one that is fitted daily serves the newest day; a range needs no older ones
-            for day in [days.last] if contract.every_days == 1 else contract.fit_days(days):
+            for day in self._fit_days(contract, days):
                 self.build_artifact(node, day)
             return []
         return [self.stage(node, days)]
+
+    def _fit_days(self, contract: Artifact, days: DayRange) -> list[dt.date]:
+        """The days of a range on which an artifact is fitted: the calendar's, and the first where there is none yet.
+
+        A range is then fitted like its days one by one, and a new lake does not wait for the calendar.
+        """
+        if contract.every_days == 1:
+            # one that is fitted daily serves the newest day; a range needs no older ones
+            return [days.last]
+        on_calendar = contract.fit_days(days)
+        fresh = artifacts.latest_artifact(self.lake, contract.name, days.first, contract.every_days - 1)
+        return on_calendar if fresh or days.first in on_calendar else [days.first, *on_calendar]
 
     def _builds(self, node: Node, days: DayRange) -> list[DayRange]:
         """The parts of a range that are built at once: days, or all between two fits of an artifact that is read."""
@@ -210,7 +225,8 @@ class Runner:
                 raise ContractError(f"{reader} needs {each.table}, which was never built: run it first.")
             return self.spark.createDataFrame([], ddl(contract.schema))
         names = [c.name for c in contract.schema]
-        return reduce(DataFrame.unionByName, [frame.select(*names) for frame in frames])
+        rows = reduce(DataFrame.unionByName, [frame.select(*names) for frame in frames])
+        return self.views[each.table](rows) if each.table in self.views else rows
 
     def table(self, name: str) -> Table:
         return ops.BY_NAME[name] if name in ops.BY_NAME else self.catalog.table(name)
@@ -266,9 +282,10 @@ class Runner:
         if contract.rejects:
             found = reconcile(self.spark, self.lake, contract, str(self.stages.folder(contract, attempt)), days)
         self._count_landed(node, rows)
+        remarks = self._hold_columns(node, attempt, days)
         seconds = round(time.monotonic() - started, 3)
         params = digest(self.params(node))
-        staged = Staged(contract.name, days, attempt, seconds, rows, read, params, reconciliation=found)
+        staged = Staged(contract.name, days, attempt, seconds, rows, read, params, found, remarks)
         self.staged[contract.name] = staged
         log.info("%s %s: %s rows staged in %.1f s", contract.name, days, sum(rows.values()), staged.seconds)
         return staged
@@ -301,6 +318,17 @@ class Runner:
                     raise CheckFailed(
                         f"{node.name} {ds}: the manifests of {each.feed} promise {promised} rows, {read} were read."
                     )
+
+    def _hold_columns(self, node: Node, attempt: str, days: DayRange) -> dict[str, str]:
+        """Remarks by day on the columns that were delivered; one that is gone or retyped is an error."""
+        folder = self.stages.folder(node.contract, attempt)
+        return {
+            day: remark
+            for each in node.landing_inputs
+            for day, remark in hold_columns(
+                self.lake, node.contract, each.feed, folder, days, self.params(node).without
+            ).items()
+        }
 
     # -- publish -------------------------------------------------------------------------------
 
@@ -337,9 +365,15 @@ class Runner:
             "at_ms": now_ms(),
         }
         self.lake.append(ops.ARTIFACT, [row])
+        if node.contract.log is not None:
+            self._log_facts(ops.BY_NAME[node.contract.log], facts, row)
         self.publisher.log_artifact(ds, node.name, seconds, read, digest(self.params(node)))
         log.info("%s %s: %s in %.1f s", node.name, ds, facts, seconds)
         return target
+
+    def _log_facts(self, table: Table, facts: dict[str, Any], row: dict[str, Any]) -> None:
+        known = {k: json.dumps(v, sort_keys=True) if isinstance(v, dict) else v for k, v in (facts | row).items()}
+        self.lake.append(table, [{c.name: known.get(c.name) for c in table.schema}])
 
     # -- attempts ------------------------------------------------------------------------------
 

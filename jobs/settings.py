@@ -8,6 +8,7 @@
 ``NIGHTJAR_SCHEDULE`` ``on``: Airflow's scheduled runs do their work; default ``off``, runs are started by hand
 ``NIGHTJAR_ALERTS``   address of a webhook for alerts; default none
 ``NIGHTJAR_LATE_HOURS`` hours after the end of its day from which a night is late; default 12
+``NIGHTJAR_FEEDBACK_CRON``  how often the DAG feedback looks when the schedule is on; default every 15 minutes
 ``NIGHTJAR_SPARK``    ``sc://host:port`` of a Spark Connect server; default: the embedded one
 
 A market is the file ``<home>/markets/<market>.yaml``. `nightjar simulate` and `nightjar import`
@@ -50,10 +51,17 @@ class Market:
     region_timezones
         IANA names by ``region`` of ``silver.users``, where they differ from ``timezone``: for the hour on a
         person's own wall. Days are cut in ``timezone`` all the same.
+    experiments
+        Share of people held out of all experiments, and those that run: ``{holdout: 0.02, running: {name: …}}``
+        (quality.experiments.design).
     heal_weekday
         Weekday (0 is Monday) of the night that rebuilds tables with windows for the week's late rows.
     heal_late_share
         A day that gains more than this share of its rows by one night's deliveries is rebuilt at once.
+    language
+        Language of texts for people whose own is not known, as ``en`` (models.messages).
+    surfaces
+        Options of surfaces, laid over the shipped ones: ``{surface: {option: value}}`` (models.surfaces).
     """
 
     name: str
@@ -64,8 +72,11 @@ class Market:
     repeat_categories: tuple[str, ...] = ()
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     region_timezones: Mapping[str, str] = field(default_factory=dict)
+    experiments: Mapping[str, Any] = field(default_factory=dict)
     heal_weekday: int = 6
     heal_late_share: float = 0.005
+    language: str = "en"
+    surfaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

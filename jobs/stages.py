@@ -6,7 +6,7 @@ A published file stays where it was staged, so the folder of a stage is never us
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ REJECT, RAW, FILE = "_reject", "_raw", "_file"
 
 @dataclass(frozen=True)
 class Staged:
-    """What an attempt built of one table and has not published yet."""
+    """What an attempt built of one table and has not published yet; ``remarks`` by day are for the operator."""
 
     table: str
     days: DayRange
@@ -34,6 +34,7 @@ class Staged:
     inputs: dict[str, Any]
     params_hash: str
     reconciliation: Reconciliation | None = None
+    remarks: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "days": [str(self.days.first), str(self.days.last)]}

@@ -17,17 +17,18 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs import healing, releases
+from jobs import healing, ops, releases
 from jobs.catalog import GROUPS, Catalog, discover
 from jobs.contract import DayRange, Node, Table, digest
 from jobs.errors import ContractError, LandingError, SettingsError
 from jobs.lake import Lake
 from jobs.landing import FEEDS, incomplete
 from jobs.landing_reader import read_landing
+from jobs.locks import exclusive
 from jobs.runner import Runner, run_folder
 from jobs.scan import published
 from jobs.session import connect, interrupt
-from jobs.settings import load_settings
+from jobs.settings import Settings, load_settings
 from jobs.stages import Staged
 
 log = logging.getLogger(__name__)
@@ -205,27 +206,112 @@ def _delivered_days(runner: Runner, days: DayRange) -> DayRange:
     return DayRange(min(days.first, row["first"] or days.first), days.last)
 
 
+# -- intraday -----------------------------------------------------------------------------------
+
+
+def apply_feedback(
+    market: str, run_id: str, task_id: str = "feedback", try_number: int = 1, reason: str = "feedback"
+) -> dict[str, Any]:
+    """Take what feedback and takedowns exclude out of what is served; a look that finds nothing new opens no Spark.
+
+    Returns
+    -------
+    dict
+        ``release_id`` that is served (None before the first night), ``users`` whose lists changed, and whether
+        anything was ``new``.
+    """
+    from jobs import feedback
+    from jobs.takedown import taken_down
+
+    settings = load_settings(market)
+    lake = Lake(settings)
+    # one look at a time: a takedown by hand waits for the scheduled one, and then changes what that one made
+    with exclusive(settings.locks, ops.FEEDBACK.name):
+        release = releases.current(lake)
+        if release is None:
+            return {"release_id": None, "users": 0, "new": False}
+        read = feedback.fingerprint(feedback.arrived(settings, release["ds"]), taken_down(lake))
+        if feedback.is_known(lake, release, read):
+            return {"release_id": release["release_id"], "users": 0, "new": False}
+        with opened(market, run_id, task_id, try_number) as runner:
+            row = feedback.apply(runner, reason)
+    return {"release_id": row["release_id"], "users": row["users"], "new": True}
+
+
+def take_down(market: str, run_id: str, item: str, reason: str, lift: bool = False) -> dict[str, Any]:
+    """Order an item off every list, and patch what is served at once; a lifted one may return with the next night."""
+    from jobs import takedown
+
+    settings = load_settings(market)
+    order = takedown.order(settings, item, reason, run_id, active=not lift)
+    if lift:
+        return {"item": order["original_id"], "release_id": None, "users": 0}
+    made = apply_feedback(market, run_id, "takedown", reason=f"takedown of {item}: {reason}")
+    return {"item": order["original_id"], "release_id": made["release_id"], "users": made["users"]}
+
+
+def rollback(market: str, run_id: str, to: str | None, reason: str) -> dict[str, Any]:
+    """Move the pointer back, and with it the champion that the release was made with.
+
+    What was taken down since stays away, so such a release returns patched.
+    """
+    from models import registry
+
+    settings = load_settings(market)
+    row = _released_again(settings, run_id, to, reason)
+    if row["model_version"]:
+        registry.restore_champion(settings, row["model_version"], reason)
+    return row
+
+
+def _released_again(settings: Settings, run_id: str, to: str | None, reason: str) -> dict[str, Any]:
+    from jobs import patches
+    from jobs.takedown import taken_down
+
+    lake = Lake(settings)
+    target, items = releases.rollback_target(releases.history(lake), to), taken_down(lake)
+    tables = [n.contract for n in catalog().group("serving") if isinstance(n.contract, Table) and n.contract.append]
+    if not patches.serves(lake, tables, target, items):
+        return releases.rollback(settings, to, reason)
+    with opened(settings.market.name, run_id, "rollback") as runner:
+        out = patches.Exclusions(patches.no_pairs(), patches.nobody(), items)
+        return patches.patch(runner, target, out, reason, kind="rollback")[0]
+
+
 # -- models -------------------------------------------------------------------------------------
 
 
 def training_due(ds: str, market: str) -> bool:
-    """True where no champion exists or the newest is a week old; a private lake uses what there is."""
-    from models import registry
+    """True where no champion exists, it is a week old, or features drifted; a private lake uses what there is."""
+    from models import training
 
     settings = load_settings(market)
-    return settings.read_through is None and registry.training_due(settings, dt.date.fromisoformat(ds))
+    return settings.read_through is None and training.training_due(settings, dt.date.fromisoformat(ds))
 
 
 def fit_rankers(ds: str, market: str, run_id: str) -> dict[str, Any]:
     """Fit, measure and register a challenger on the examples up to ``ds``."""
-    from models import registry
+    from models import training
 
-    made = registry.train(load_settings(market), dt.date.fromisoformat(ds), run_id)
+    made = training.train(load_settings(market), dt.date.fromisoformat(ds), run_id)
     return {"version": made["version"], "passed": made["passed"], "mlflow_run": made["mlflow_run"]}
 
 
+def model_card(market: str, version: str) -> str:
+    """The model card of a version, with its gate: what a reviewer decides on."""
+    from models import registry
+
+    settings = load_settings(market)
+    return registry.client(settings).get_model_version(registry.model_name(settings), version).description
+
+
 def promote(
-    market: str, version: str, passed: bool, mode: str = "auto", reason: str = "passed its gate"
+    market: str,
+    version: str,
+    passed: bool,
+    mode: str = "auto",
+    reason: str = "passed its gate",
+    approver: str = "gate",
 ) -> dict[str, Any]:
     """Make the challenger champion, if it passed and the mode lets it; a refusal leaves the champion."""
     from models import registry
@@ -239,7 +325,14 @@ def promote(
             "Version %s is not promoted (%s); the champion stays.", version, mode if passed else "gate refused it"
         )
         return {"champion": None, "refused": not passed}
-    return registry.promote(settings, version, reason)
+    return registry.promote(settings, version, reason, approver)
+
+
+def reject_model(market: str, version: str, reason: str, approver: str) -> dict[str, Any]:
+    """Keep the champion, and the reason with the version."""
+    from models import registry
+
+    return registry.reject(load_settings(market), version, reason, approver)
 
 
 def pin_model(ds: str, market: str, run_id: str) -> dict[str, Any]:
@@ -248,6 +341,14 @@ def pin_model(ds: str, market: str, run_id: str) -> dict[str, Any]:
 
     made = registry.pin(load_settings(market), dt.date.fromisoformat(ds), run_id)
     return {"model": made["model"], "version": made["version"]}
+
+
+def repin_model(ds: str, market: str, version: str, reason: str, run_id: str) -> dict[str, Any]:
+    """Give a day another version of the model, on purpose and on record."""
+    from models import registry
+
+    made = registry.repin(load_settings(market), dt.date.fromisoformat(ds), version, reason, run_id)
+    return {"ds": ds, "model": made["model"], "version": made["version"], "reason": reason}
 
 
 # -- whole nights -------------------------------------------------------------------------------

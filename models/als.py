@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import Artifact, DayRange, TableInput
+from jobs.errors import ContractError
+from models.preferences import HORIZON, collect, summed
 
-HORIZON = 90
+ENGINES = ("implicit", "spark")
 
 
 @dataclass(frozen=True)
 class Params:
-    """Rank, regularisation, confidence ``1 + alpha * strength``, sweeps and seed of ALS."""
+    """Rank, regularisation, confidence ``1 + alpha * strength``, sweeps and seed of ALS.
+
+    ``engine``: ``implicit`` fits in this process; ``spark`` on the cluster, for data that does not fit here. Spark
+    ML's regularisation grows with the number of a user's items (Zhou et al., 2008): tune it anew.
+    """
 
     factors: int = 32
     regularization: float = 0.05
@@ -26,6 +33,11 @@ class Params:
     iterations: int = 12
     seed: int = 7
     min_items: int = 20
+    engine: str = "implicit"
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise ContractError(f"models.als: engine is {self.engine!r}, but must be one of {ENGINES}.")
 
 
 CONTRACT = Artifact(
@@ -35,28 +47,58 @@ CONTRACT = Artifact(
     description="ALS item factors from 90 days of preference strengths. Users are folded in from their "
     "sequence, so a user of yesterday needs no refit.",
     inputs=[TableInput("silver.user_item_daily", days=HORIZON)],
+    every_days=7,
 )
 
 
 def build(user_item_daily: DataFrame, *, days: DayRange, params: Params, out: Path) -> dict[str, Any]:
     """Fit and save ``item_ids.npy`` (int64, sorted), ``item_factors.npy`` (float32, items x factors)."""
-    strengths = (
-        user_item_daily.where("strength > 0")
-        .groupBy("user_id", "item_id")
-        .agg(F.round(F.sum("strength"), 4).alias("strength"))
-        .orderBy("user_id", "item_id")
-        .toArrow()
-    )
-    users, user_at = np.unique(strengths["user_id"].to_numpy(), return_inverse=True)
-    items, item_at = np.unique(strengths["item_id"].to_numpy(), return_inverse=True)
-    factors = np.zeros((0, params.factors), dtype=np.float32)
-    if len(items) >= params.min_items:
-        factors = fit(user_at, item_at, strengths["strength"].to_numpy(), (len(users), len(items)), params)
+    if params.engine == "spark":
+        items, factors = fit_with_spark(user_item_daily, params)
+        facts = {"engine": params.engine}
+    else:
+        taken = collect(user_item_daily)
+        items, factors = taken.items, np.zeros((0, params.factors), dtype=np.float32)
+        if len(items) >= params.min_items:
+            factors = fit(taken.user_at, taken.item_at, taken.strength, taken.shape, params)
+        facts = {"engine": params.engine, "users": len(taken.users), "interactions": len(taken)}
     kept = items if len(factors) else items[:0]
     np.save(out / "item_ids.npy", kept, allow_pickle=False)
     np.save(out / "item_factors.npy", factors, allow_pickle=False)
     (out / "params.json").write_text(json.dumps(asdict(params), sort_keys=True))
-    return {"users": len(users), "items": len(kept), "interactions": strengths.num_rows}
+    return {**facts, "items": len(kept)}
+
+
+def fit_with_spark(user_item_daily: DataFrame, params: Params) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted item ids and their factors, float32, shape ``(items, factors)``; of too few items none.
+
+    Only ids and factors of items come here. Spark ML wants keys that fit an INT: pairs get numbers.
+    """
+    from pyspark.ml.recommendation import ALS
+
+    pairs = summed(user_item_daily)
+    numbers = {
+        key: pairs.select(key).distinct().select(key, F.row_number().over(Window.orderBy(key)).alias(f"{key}_at"))
+        for key in ("user_id", "item_id")
+    }
+    ids = numbers["item_id"].orderBy("item_id").toArrow()["item_id"].to_numpy()
+    if len(ids) < params.min_items:
+        return ids, np.zeros((0, params.factors), dtype=np.float32)
+    model = ALS(
+        rank=params.factors,
+        maxIter=params.iterations,
+        regParam=params.regularization,
+        alpha=params.alpha,
+        implicitPrefs=True,
+        userCol="user_id_at",
+        itemCol="item_id_at",
+        ratingCol="strength",
+        seed=params.seed,
+    ).fit(pairs.join(numbers["user_id"], "user_id").join(numbers["item_id"], "item_id"))
+    found = model.itemFactors.orderBy("id").toArrow()
+    # items are numbered from 1, all of them: the factors come in the order of the ids
+    flat = found["features"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return ids, flat.reshape(len(ids), params.factors).astype(np.float32)
 
 
 def fit(
@@ -109,8 +151,9 @@ def fold_in(factors: np.ndarray, rows: list[np.ndarray], strengths: list[np.ndar
     return made
 
 
+@lru_cache(maxsize=2)
 def load(path: Path) -> tuple[np.ndarray, np.ndarray, Params]:
-    """Item ids, item factors and params of a saved artifact."""
+    """Item ids, item factors and params of a saved artifact; kept, because a worker is asked batch by batch."""
     params = Params(**json.loads((path / "params.json").read_text()))
     ids = np.load(path / "item_ids.npy", allow_pickle=False)
     return ids, np.load(path / "item_factors.npy", allow_pickle=False), params

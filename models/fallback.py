@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between, rows_between
-from models import eligibility
-from models.recommendations import REASON, SURFACE
+from jobs.settings import Market
+from models import eligibility, reasons
+from models.messages import say
+from models.rules.category_share import CategoryShare
+from models.surfaces import Surface, surfaces
 
 EVERYONE = "everyone"
 
 
 @dataclass(frozen=True)
 class Params:
-    """``length`` of a list; a region gets its own from ``min_region_users`` active users on."""
+    """``min_region_users``: a region gets lists of its own from so many active users on."""
 
-    length: int = 20
     min_region_users: int = 50
-    category_share: float = 0.30
 
 
 CONTRACT = Table(
@@ -35,9 +38,12 @@ CONTRACT = Table(
         Column("rank", "int", "Place, from 1."),
         Column("item_id", "bigint", "Surrogate item key."),
         Column(
-            "score", "double", "Different users with a target action in 7 days, those of 28 as thousandths.", digits=6
+            "score",
+            "double",
+            "Users with a target action by day, summed over 7 days; those of 28 as thousandths.",
+            digits=6,
         ),
-        Column("reasons", REASON, "Why it is shown."),
+        Column("reasons", reasons.TYPE, "Why it is shown, in the market's language."),
     ],
     keys=["surface", "segment", "rank"],
     replace_by="release_id",
@@ -48,7 +54,7 @@ CONTRACT = Table(
         TableInput("features.user_profile"),
         TableInput("silver.user_item_daily", days=7),
     ],
-    checks=[between("rank", 1, 20), rows_between(1)],
+    checks=[between("rank", 1, 1000), rows_between(1)],
     grain="day",
 )
 
@@ -61,6 +67,7 @@ def build(
     *,
     days: DayRange,
     params: Params,
+    market: Market,
 ) -> DataFrame:
     eligible = item_stats.where("is_eligible").select("ds", "item_id", "target_users_7d", "target_users_28d")
     everyone = eligible.select(
@@ -69,8 +76,7 @@ def build(
         F.lit(None).cast("string").alias("region"),
         "item_id",
         (F.col("target_users_7d") + F.col("target_users_28d") / 1000).alias("score"),
-        F.col("target_users_7d").alias("people"),
-    )
+    ).join(_people(user_item_daily), "item_id", "left")
     regions = user_profile.where("region IS NOT NULL").select("user_id", "region")
     liked = user_item_daily.where("targets > 0").select("user_id", "item_id").distinct().join(regions, "user_id")
     sizes = (
@@ -93,29 +99,44 @@ def build(
         )
     )
     described = items.select("ds", "item_id", "category", "regions", "age_limit")
-    cap = int(params.length * params.category_share)
-    by_score = [F.round("score", 6).desc(), F.col("item_id")]
-    in_category = Window.partitionBy("ds", "segment", "category").orderBy(*by_score)
-    best = Window.partitionBy("ds", "segment").orderBy(*by_score)
-    text = F.concat(F.lit("Liked by "), F.col("people"), F.lit(" people this week"))
-    reason = F.struct(
-        F.lit("basic").alias("kind"),
-        F.lit("popular").alias("code"),
-        text.alias("text"),
-        F.col("people").cast("string").alias("evidence"),
-    )
     # of these readers nothing is known but, at most, their region
     may_see = eligibility.allowed(
         F.col("regions"), F.col("age_limit"), F.col("region"), least_age=F.lit(None).cast("int")
     )
+    popular = everyone.unionByName(regional).join(described, ["ds", "item_id"]).where(may_see)
+    lists = [_list_of(popular, surface) for surface in surfaces(market).values()]
+    return reduce(DataFrame.unionByName, lists).withColumn("reasons", F.array(_reason(market)))
+
+
+def _people(user_item_daily: DataFrame) -> DataFrame:
+    """``item_id, people``: different users with a target action in the window."""
+    counted = F.count_distinct("user_id").cast("int").alias("people")
+    return user_item_daily.where("targets > 0").groupBy("item_id").agg(counted)
+
+
+def _list_of(popular: DataFrame, surface: Surface) -> DataFrame:
+    """The most liked items of each segment, no more of one category than the surface's share."""
+    share = surface.rules.get("category_share", {}).get("share", CategoryShare.share)
+    cap = max(1, int(share * surface.length + 1e-9))
+    by_score = [F.round("score", 6).desc(), F.col("item_id")]
+    in_category = Window.partitionBy("ds", "segment", "category").orderBy(*by_score)
+    best = Window.partitionBy("ds", "segment").orderBy(*by_score)
     return (
-        everyone.unionByName(regional)
-        .join(described, ["ds", "item_id"])
-        .where(may_see)
-        .withColumn("_in_category", F.row_number().over(in_category))
+        popular.withColumn("_in_category", F.row_number().over(in_category))
         .where(F.col("_in_category") <= cap)
         .withColumn("rank", F.row_number().over(best))
-        .where(F.col("rank") <= params.length)
-        .withColumn("surface", F.lit(SURFACE))
-        .withColumn("reasons", F.array(reason))
+        .where(F.col("rank") <= surface.length - len(surface.ad_slots))
+        .withColumn("surface", F.lit(surface.name))
+    )
+
+
+def _reason(market: Market) -> SparkColumn:
+    people, language = F.coalesce("people", F.lit(0)), F.lit(market.language)
+    return F.struct(
+        F.lit("basic").alias("kind"),
+        F.when(people > 0, "popular").otherwise("suggested").alias("code"),
+        F.when(people > 0, say("popular", "text", language, {"people": people}))
+        .otherwise(say("suggested", "text", language, {}))
+        .alias("text"),
+        F.to_json(F.struct(people.alias("people_7d"))).alias("evidence"),
     )

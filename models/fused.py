@@ -2,35 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between
+from jobs.errors import ContractError
 from jobs.settings import Market
 from models import eligibility
-from models.recall import CHANNELS
+from models.recall import CHANNELS, depth_of
+from models.surfaces import USUAL, surfaces
+from quality.badcases import stop_loss
 
 BLOCK_DAYS = 7
+SOURCE = "array<struct<channel:string,rank:int,score:double,seed_item_id:bigint>>"
 
 
 @dataclass(frozen=True)
 class Params:
-    """``budget`` candidates per user; ``k`` damps the difference of high ranks in reciprocal rank fusion."""
+    """How channels become one list.
+
+    Parameters
+    ----------
+    budget
+        Candidates per user.
+    k
+        Damps the difference of high ranks.
+    weights
+        Weight of a channel's ranks, where it differs from what the channel declares.
+    """
 
     budget: int = 200
     k: int = 60
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _known(self.weights, "option weights of candidates.fused")
+
+
+def _known(values: Mapping[str, float], where: str) -> None:
+    if unknown := sorted(set(values) - set(CHANNELS)):
+        raise ContractError(f"{where}: there are no channels {unknown}; there are {sorted(CHANNELS)}.")
 
 
 CONTRACT = Table(
     name="candidates.fused",
     group="candidates",
     owner="candidates",
-    description="Channels fused by weighted reciprocal rank, sum of weight / (60 + rank) (Cormack et al., 2009); "
-    "what the user may not see (region, age), rejected or bought in 7 days is out; bought ones stay where their "
-    "category may repeat.",
+    description="Channels fused by weighted reciprocal rank, sum of weight / (60 + rank) (Cormack et al., 2009): ranks "
+    "compare where scores of channels do not. Each channel has its quota of first places (surfaces). What the user "
+    "may not see (region, age), rejected or bought in 7 days is out, as is what a bad case stops; bought ones stay where "
+    "their category may repeat.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("item_id", "bigint", "Surrogate item key."),
@@ -38,7 +63,9 @@ CONTRACT = Table(
         Column("score", "double", "Fused score.", digits=9),
         Column("channel", "string", "The channel that contributed most."),
         Column("channels", "array<string>", "All channels that found it, by name."),
-        Column("seed_item_id", "bigint", "The user's item that led to it in a channel that names one."),
+        Column("seed_item_id", "bigint", "The user's item that led to it in the best channel that names one."),
+        Column("in_quota", "boolean", "A channel's quota gave it its place."),
+        Column("sources", SOURCE, "Every channel that found it, what contributed most first."),
     ],
     keys=["user_id", "item_id"],
     inputs=[
@@ -47,6 +74,7 @@ CONTRACT = Table(
         TableInput("silver.events", days=BLOCK_DAYS, optional=True),
         TableInput("silver.items"),
         TableInput("features.user_profile"),
+        stop_loss.INPUT,
     ],
     checks=[between("rank", 1, 1000)],
     grain="day",
@@ -76,9 +104,36 @@ def excluded(
     return pairs.unionByName(theirs).distinct()
 
 
-def weight_of(channel: SparkColumn) -> SparkColumn:
-    pairs = [F.lit(x) for name, each in CHANNELS.items() for x in (name, each.channel.weight)]
-    return F.coalesce(F.try_element_at(F.create_map(*pairs), channel), F.lit(1.0))
+def quotas_of(market: Market, budget: int) -> dict[str, int]:
+    """First places of channels that enter whatever their score, so that what is sure does not crowd out what explores.
+
+    One list serves every surface and context: a channel gets the largest quota that one of them asks for.
+
+    Raises
+    ------
+    ContractError
+        A surface names a channel that there is not, or the quotas leave nothing of the budget.
+    """
+    found: dict[str, int] = {}
+    for surface in surfaces(market).values():
+        for context in (USUAL, *surface.contexts):
+            for channel, places in surface.under(context).quotas.items():
+                found[channel] = max(places, found.get(channel, 0))
+    _known(found, f"quotas of the surfaces of market {market.name}")
+    if sum(found.values()) >= budget:
+        raise ContractError(
+            f"Market {market.name}: quotas of {sum(found.values())} places in all leave none of the budget of {budget} "
+            "to the scores: lower them, or raise option budget of candidates.fused."
+        )
+    return found
+
+
+def by_channel(values: Mapping[str, float], otherwise: float) -> SparkColumn:
+    """The value of the row's ``channel``."""
+    if not values:
+        return F.lit(otherwise)
+    pairs = [F.lit(x) for name, value in sorted(values.items()) for x in (name, value)]
+    return F.coalesce(F.try_element_at(F.create_map(*pairs), F.col("channel")), F.lit(otherwise))
 
 
 def build(
@@ -87,29 +142,44 @@ def build(
     events: DataFrame,
     items: DataFrame,
     user_profile: DataFrame,
+    badcases: DataFrame,
     *,
     days: DayRange,
     params: Params,
     market: Market,
 ) -> DataFrame:
-    part = F.round(weight_of(F.col("channel")) / (F.lit(params.k) + F.col("rank")), 9)
+    weights = {name: each.channel.weight for name, each in CHANNELS.items()} | dict(params.weights)
+    part = F.round(by_channel(weights, 1.0) / (F.lit(params.k) + F.col("rank")), 9)
+    source = F.struct((-F.col("part")).alias("order"), "channel", "rank", "score", "seed_item_id")
     fused = (
-        recall.withColumn("part", part)
+        recall.where(F.col("rank") <= depth_of(F.col("channel")))
+        .withColumn("part", part)
         .groupBy("ds", "user_id", "item_id")
         .agg(
             F.sum("part").alias("score"),
-            F.max_by("channel", F.struct("part", "channel")).alias("channel"),
-            F.array_sort(F.collect_set("channel")).alias("channels"),
-            F.max_by("seed_item_id", F.struct(F.col("seed_item_id").isNotNull(), "part", "seed_item_id")).alias(
-                "seed_item_id"
-            ),
+            F.max(F.col("rank") <= by_channel(quotas_of(market, params.budget), 0)).alias("in_quota"),
+            F.array_sort(F.collect_list(source)).alias("_sources"),
         )
     )
     out = excluded(user_item_daily, events, items, days, market)
+    first = Window.partitionBy("ds", "user_id").orderBy(F.desc("in_quota"), F.round("score", 9).desc(), "item_id")
     best = Window.partitionBy("ds", "user_id").orderBy(F.round("score", 9).desc(), "item_id")
     return (
-        eligibility.for_people(fused, items, user_profile)
+        eligibility.for_people(stop_loss.without_stopped(fused, badcases), items, user_profile)
         .join(out, ["ds", "user_id", "item_id"], "left_anti")
+        .withColumn("_chosen", F.row_number().over(first))
+        .where(F.col("_chosen") <= params.budget)
         .withColumn("rank", F.row_number().over(best))
-        .where(F.col("rank") <= params.budget)
+        .withColumns(_provenance())
     )
+
+
+def _provenance() -> dict[str, SparkColumn]:
+    seeds = F.filter("_sources", lambda s: s["seed_item_id"].isNotNull())
+    names = ("channel", "rank", "score", "seed_item_id")
+    return {
+        "channel": F.col("_sources")[0]["channel"],
+        "channels": F.array_sort(F.col("_sources.channel")),
+        "seed_item_id": F.try_element_at(seeds, F.lit(1))["seed_item_id"],
+        "sources": F.transform("_sources", lambda s: F.struct(*[s[name].alias(name) for name in names])),
+    }

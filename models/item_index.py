@@ -15,6 +15,7 @@ CONTRACT = Artifact(
     group="fit",
     owner="candidates",
     description="FAISS index over the ALS item factors with id map and recall measured against exact search.",
+    log="ops.index",
     inputs=[ArtifactInput("models.als", alias="als_path")],
 )
 

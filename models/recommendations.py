@@ -1,11 +1,10 @@
-"""The served lists of the feed: reranked under the rules, with a reason for every row."""
+"""The served lists: what was decided, with the reasons that hold for each row and the rules it is held against."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyspark.sql import Column as SparkColumn
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.contract import (
@@ -20,193 +19,156 @@ from jobs.contract import (
     not_null,
     rows_between,
 )
-
-REASON = "array<struct<kind:string,code:string,text:string,evidence:string>>"
-SURFACE = "feed"
+from jobs.settings import Market
+from models import constraints, eligibility, reasons
+from models.fused import BLOCK_DAYS, excluded
+from models.messages import language_of
+from models.surfaces import surfaces
 
 
 @dataclass(frozen=True)
 class Params:
-    """``length`` of a list; ``category_share`` of it that one category may fill, its hard ``ceiling`` when a
-    list cannot be filled otherwise; a rating is told from ``min_ratings`` on, a price drop from ``min_drop``.
+    """What a reason may be told from.
+
+    Parameters
+    ----------
+    min_share
+        A category or brand is liked from this part of the user's interests on.
+    min_ratings, min_rating
+        A rating is told from so many on, if it is so high.
+    min_drop
+        A price drop is told from this part of the highest price on.
+    min_people
+        An item is popular from so many people on.
+    min_match
+        A style match is told from this cosine on.
+    new_days
+        An item is new for so many days.
+    short_ms, long_ms
+        What is short enough for the way, and long enough for the weekend.
     """
 
-    length: int = 20
-    category_share: float = 0.30
-    ceiling: float = 0.40
+    min_share: float = 0.1
     min_ratings: int = 3
     min_rating: float = 4.0
     min_drop: float = 0.05
+    min_people: int = 5
+    min_match: float = 0.5
+    new_days: int = 7
+    short_ms: int = 300_000
+    long_ms: int = 600_000
 
 
 CONTRACT = Table(
     name="serving.recommendations",
     group="serving",
     owner="serving",
-    description="The lists of every consenting active user: 20 eligible items, at most 30 % of one category "
-    "(40 % where a list cannot be filled), nothing that was rejected or just bought.",
+    description="The lists of every consenting active user on every surface (models/surfaces), as decided in "
+    "serving.decision_log, with reasons that are true of their row.",
     columns=[
         Column("release_id", "string", "Release: day and content hash of its lists."),
         Column("surface", "string", "Where the list is shown."),
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
-        Column("rank", "int", "Place, from 1."),
+        Column("rank", "int", "Place, from 1; ranks that are missing are free for ads."),
         Column("item_id", "bigint", "Surrogate item key."),
         Column("slot_type", "string", "organic, exploration, curated or ad."),
-        Column("score", "double", "Score that ordered it.", digits=9),
+        Column("score", "double", "The ranker's score.", digits=9),
         Column("channel", "string", "Channel that contributed most."),
         Column("seed_item_id", "bigint", "The user's item that led to it."),
-        Column("reasons", REASON, "Main reason first; each with its evidence."),
+        Column("context", "string", "Context whose options were used."),
+        Column("reasons", reasons.TYPE, "Main reason first, up to three more; each with its evidence as JSON."),
+        Column("detail", "string", "The longer text of the item's page."),
+        Column("language", "string", "Language of the texts."),
         Column("model_version", "string", "Model and version that scored it."),
+        Column("violations", "array<string>", "Rules that the row breaks; the gate stops at any."),
     ],
     keys=["surface", "user_id", "rank"],
     replace_by="release_id",
     append=True,
     grain="day",
     inputs=[
+        TableInput("serving.decision_log"),
         TableInput("candidates.ranked"),
+        TableInput("candidates.contexts"),
         TableInput("features.user_profile"),
         TableInput("features.item_stats"),
         TableInput("silver.items"),
         TableInput("features.user_interests"),
+        TableInput("silver.user_item_daily", days=BLOCK_DAYS),
+        TableInput("silver.events", days=BLOCK_DAYS, optional=True),
     ],
     checks=[
         known_in("user_id", "silver.users"),
         known_in("item_id", "silver.items"),
-        between("rank", 1, 20),
+        between("rank", 1, 1000),
         not_null("item_id"),
         not_null("model_version"),
         rows_between(1),
         in_set("slot_type", ("organic", "exploration", "curated", "ad")),
         no_rows_where("size(reasons) = 0", "a row is shown without a reason"),
+        no_rows_where("size(reasons) > 4", "a row has more than one main and three further reasons"),
+        no_rows_where("size(violations) > 0", "a list breaks a rule"),
     ],
 )
 
 
-def rerank(candidates: DataFrame, params: Params) -> DataFrame:
-    """The best ``length`` of each user with at most ``category_share`` of one category.
-
-    Where that leaves a list short, items between the share and the ceiling follow in order of score.
-    Greedy by score under a cap per category is: number within category, then number what is left.
-    """
-    cap, ceiling = int(params.length * params.category_share), int(params.length * params.ceiling)
-    in_category = Window.partitionBy("ds", "user_id", "category").orderBy("rank")
-    numbered = candidates.withColumn("_in_category", F.row_number().over(in_category))
-    allowed = numbered.where(F.col("_in_category") <= ceiling)
-    chosen = Window.partitionBy("ds", "user_id").orderBy((F.col("_in_category") > cap), "rank")
-    shown = Window.partitionBy("ds", "user_id").orderBy("rank")
-    return (
-        allowed.withColumn("_chosen", F.row_number().over(chosen))
-        .where(F.col("_chosen") <= params.length)
-        .withColumn("rank", F.row_number().over(shown))
-    )
-
-
-def _reason(kind: str, code: str, text: SparkColumn, evidence: SparkColumn, when: SparkColumn) -> SparkColumn:
-    made = F.struct(
-        F.lit(kind).alias("kind"),
-        F.lit(code).alias("code"),
-        text.alias("text"),
-        evidence.cast("string").alias("evidence"),
-    )
-    return F.when(when, made)
-
-
-def reasons(params: Params) -> SparkColumn:
-    """Up to four reasons, the first is the main one; each only where its evidence holds for the row."""
-    by_seed = F.array_contains("channels", "item_cf") & F.col("seed_title").isNotNull()
-    own = F.array_contains("channels", "own_history")
-    likes_category = F.col("category_share") >= 0.1
-    likes_brand = F.col("brand_share") >= 0.1
-    rated = (F.col("rating_28d") >= params.min_rating) & (F.col("ratings_28d") >= params.min_ratings)
-    cheaper = F.col("price_drop") >= params.min_drop
-    candidates = F.array(
-        _reason("basic", "again", F.lit("You came back to this before"), F.col("item_original_id"), own),
-        _reason(
-            "basic",
-            "goes_with",
-            F.concat(F.lit("Goes with "), F.col("seed_title")),
-            F.col("seed_original_id"),
-            by_seed & ~own,
-        ),
-        _reason(
-            "basic",
-            "brand",
-            F.concat(F.lit("More of "), F.col("brand")),
-            F.concat_ws("=", F.col("brand"), F.round("brand_share", 2)),
-            likes_brand,
-        ),
-        _reason(
-            "basic",
-            "category",
-            F.concat(F.lit("You like "), F.col("category")),
-            F.concat_ws("=", F.col("category"), F.round("category_share", 2)),
-            likes_category,
-        ),
-        _reason(
-            "value",
-            "price_drop",
-            F.concat(F.lit("Price down "), F.round(F.col("price_drop") * 100).cast("int"), F.lit(" %")),
-            F.round("price_drop", 4),
-            cheaper,
-        ),
-        _reason(
-            "value",
-            "rated",
-            F.concat(F.lit("Rated "), F.round("rating_28d", 1), F.lit(" by "), F.col("ratings_28d")),
-            F.concat_ws("/", F.col("rating_28d"), F.col("ratings_28d")),
-            rated,
-        ),
-        _reason(
-            "basic",
-            "popular",
-            F.concat(F.lit("Liked by "), F.col("target_users_7d"), F.lit(" people this week")),
-            F.col("target_users_7d"),
-            F.col("target_users_7d") >= 5,
-        ),
-        # true of every scored row, and last: what the others leave over
-        _reason("basic", "similar_taste", F.lit("Close to your taste"), F.concat_ws(",", "channels"), F.lit(True)),
-    )
-    return F.slice(F.filter(candidates, lambda r: r.isNotNull()), 1, 4)
-
-
 def build(
+    decision_log: DataFrame,
     ranked: DataFrame,
+    contexts: DataFrame,
     user_profile: DataFrame,
     item_stats: DataFrame,
     items: DataFrame,
     user_interests: DataFrame,
+    user_item_daily: DataFrame,
+    events: DataFrame,
     *,
     days: DayRange,
     params: Params,
+    market: Market,
 ) -> DataFrame:
-    refused = user_profile.where("NOT consent_personalisation").select("ds", "user_id")
-    described = items.select("ds", "item_id", "category", "brand", F.col("original_id").alias("item_original_id"))
-    stats = item_stats.where("is_eligible").select(
-        "ds", "item_id", "rating_28d", "ratings_28d", "price_drop", "target_users_7d"
+    scored = ranked.select("user_id", "item_id", "score", "channel", "channels", "seed_item_id", "model_version")
+    placed = decision_log.select("ds", "surface", "user_id", "context", F.explode("placed").alias("placed"))
+    rows = (
+        placed.select("ds", "surface", "user_id", "context", "placed.*")
+        .join(scored, ["user_id", "item_id"], "left")
+        .join(_people(user_profile, market), "user_id", "left")
+        .join(_described(items, item_stats), "item_id", "left")
+        .join(_people_by_item(user_item_daily), "item_id", "left")
+        .join(_situation(contexts), ["surface", "user_id"], "left")
     )
-    seeds = items.select(
-        "ds",
-        F.col("item_id").alias("seed_item_id"),
-        F.col("title").alias("seed_title"),
-        F.col("original_id").alias("seed_original_id"),
+    out = excluded(user_item_daily, events, items, days, market)
+    checked = constraints.with_violations(rows, out.drop("ds"), surfaces(market))
+    return reasons.with_reasons(checked, items, user_interests, params)
+
+
+def _people(user_profile: DataFrame, market: Market) -> DataFrame:
+    """``user_id, region, least_age, consents, language``."""
+    tongue = language_of(F.col("language"), market).alias("language")
+    said = user_profile.select("user_id", F.col("consent_personalisation").alias("consents"), tongue)
+    return eligibility.people(user_profile).drop("ds").join(said, "user_id")
+
+
+def _described(items: DataFrame, item_stats: DataFrame) -> DataFrame:
+    stats = item_stats.select(
+        "item_id",
+        "is_eligible",
+        "rating_28d",
+        "ratings_28d",
+        "price_minor",
+        "highest_price_minor",
+        "price_drop",
+        "popularity",
+        "age_days",
     )
-    taste = {
-        kind: user_interests.where(F.col("kind") == kind).select(
-            "ds", "user_id", F.col("value").alias(kind), F.col("share").alias(f"{kind}_share")
-        )
-        for kind in ("category", "brand")
-    }
-    chosen = rerank(
-        ranked.join(refused, ["ds", "user_id"], "left_anti")
-        .join(described, ["ds", "item_id"])
-        .join(stats, ["ds", "item_id"]),
-        params,
-    )
-    return (
-        chosen.join(seeds, ["ds", "seed_item_id"], "left")
-        .join(taste["category"], ["ds", "user_id", "category"], "left")
-        .join(taste["brand"], ["ds", "user_id", "brand"], "left")
-        .withColumn("surface", F.lit(SURFACE))
-        .withColumn("slot_type", F.lit("organic"))
-        .withColumn("reasons", reasons(params))
-    )
+    kept = items.select("item_id", "original_id", "category", "brand", "regions", "age_limit", "duration_ms")
+    return kept.join(stats, "item_id", "left")
+
+
+def _people_by_item(user_item_daily: DataFrame) -> DataFrame:
+    """``item_id, people_7d``: different users with a target action; daily counts would count who came twice twice."""
+    return user_item_daily.where("targets > 0").groupBy("item_id").agg(F.count_distinct("user_id").alias("people_7d"))
+
+
+def _situation(contexts: DataFrame) -> DataFrame:
+    return contexts.select("surface", "user_id", "is_weekend", "commute_share")

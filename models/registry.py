@@ -1,36 +1,27 @@
-"""The life of a ranker in MLflow: logged with its evidence, registered, gated, promoted, pinned."""
+"""The registry of rankers: versions and their aliases, promotion and rejection, and which day uses which.
+
+``champion`` is in use, ``previous`` was before it, ``challenger`` is the newest that was trained. Every change of an
+alias is made here.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import os
 import shutil
-import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from jobs import ops
 from jobs.artifacts import folder_checksum, pinned
-from jobs.contract import digest
 from jobs.errors import ContractError
 from jobs.lake import Lake
+from jobs.locks import exclusive
 from jobs.publishing import now_ms
-from jobs.runner import code_version
 from jobs.settings import Settings
-from models import model_card, plots
-from models.evaluation import Line, evaluate, gate
-from models.rankers.xgb import XgbParams, XgbRanker, fit
-from models.ranking_features import FEATURES
+from models.rankers.ranker import Ranker, load
 
 ROLE = "ranker"
-HELD_DAYS = 2
-"""Days held out: the first stops the growth and calibrates, the second judges what came of it."""
-TRAIN_DAYS = 28
 
 
 def model_name(settings: Settings) -> str:
@@ -52,124 +43,7 @@ def client(settings: Settings):
     return mlflow.MlflowClient()
 
 
-def training_set(settings: Settings, ds: dt.date) -> tuple[pa.Table, pa.Table, pa.Table, int]:
-    """Rows to fit, to calibrate and to judge (the last two days), and the Delta version read.
-
-    Raises
-    ------
-    ContractError
-        There are too few days to hold some out.
-    """
-    lake = Lake(settings)
-    opened = lake.open("training.examples")
-    days = [d for d in lake.days("training.examples") if ds - dt.timedelta(days=TRAIN_DAYS) < d <= ds]
-    if opened is None or len(days) < HELD_DAYS + 1:
-        raise ContractError(
-            f"There are {len(days)} days of training.examples up to {ds}, {HELD_DAYS + 1} are needed: "
-            "build more history, e.g. `nightjar run training.examples --from … --to …`."
-        )
-    whole = lake.rows("training.examples", ds=days)
-    whole = whole.sort_by([("ds", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
-    judged, calibrating = days[-1], days[-2]
-    ds_of = whole["ds"]
-    return (
-        whole.filter(pc.less(ds_of, pa.scalar(calibrating))),
-        whole.filter(pc.equal(ds_of, pa.scalar(calibrating))),
-        whole.filter(pc.equal(ds_of, pa.scalar(judged))),
-        opened.version(),
-    )
-
-
-def train(settings: Settings, ds: dt.date, run_id: str, params: XgbParams | None = None) -> dict[str, Any]:
-    """Fit a ranker on the examples up to ``ds``, log it with its evidence and register it as challenger.
-
-    Returns
-    -------
-    dict
-        ``version``, ``mlflow_run``, ``metrics`` and the verdict of the gate with its lines.
-    """
-    params = params or XgbParams(**settings.market.params.get("models.ranker", {}))
-    rows, calibrating, held, delta_version = training_set(settings, ds)
-    ranker = fit(rows, calibrating, params)
-    measured = evaluate(ranker, held)
-    api = client(settings)
-    champion = champion_of(api, settings)
-    rival = evaluate(load_version(settings, api, champion.version), held) if champion else None
-    lines = gate(measured, rival)
-    return _log(settings, api, ranker, params, ds, run_id, rows, held, delta_version, measured, rival, lines, champion)
-
-
-def _log(
-    settings: Settings,
-    api: Any,
-    ranker: XgbRanker,
-    params: XgbParams,
-    ds: dt.date,
-    run_id: str,
-    rows: pa.Table,
-    held: pa.Table,
-    delta_version: int,
-    measured: Any,
-    rival: Any,
-    lines: list[Line],
-    champion: Any,
-) -> dict[str, Any]:
-    import mlflow
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, Schema
-
-    _experiment(settings, api)
-    days = sorted({str(d) for d in rows["ds"].to_pylist()} | {str(d) for d in held["ds"].to_pylist()})
-    facts = {
-        "data_until": str(ds),
-        "first_day": days[0],
-        "last_day": days[-1],
-        "delta_version": delta_version,
-        "code_version": code_version(),
-        "params_hash": digest(params),
-    }
-    with mlflow.start_run(run_name=f"{ROLE} {ds}") as run, tempfile.TemporaryDirectory() as work:
-        folder = Path(work) / ROLE
-        ranker.save(folder)
-        mlflow.log_params({**asdict(params), "train_rows": rows.num_rows, "valid_rows": held.num_rows})
-        mlflow.set_tags({"nightjar.run_id": run_id, "nightjar.market": settings.market.name, **facts})
-        mlflow.log_metrics(measured.flat())
-        _log_datasets(settings, {"train": rows, "validation": held}, delta_version)
-        plots.write(ranker, held, Path(work) / "plots")
-        mlflow.log_artifacts(str(Path(work) / "plots"), "plots")
-        passed = all(line.passed or not line.fails for line in lines)
-        verdict = {"passed": passed, "lines": [asdict(line) for line in lines], **facts}
-        (folder / "gate.json").write_text(json.dumps(verdict, indent=1, default=str))
-        mlflow.log_artifacts(str(folder), ROLE)
-        signature = ModelSignature(
-            inputs=Schema([ColSpec("float", name) for name in FEATURES]), outputs=Schema([ColSpec("float")])
-        )
-        logged = mlflow.xgboost.log_model(
-            ranker.boosters["ctr"],
-            name=ROLE,
-            signature=signature,
-            model_format="ubj",
-            pip_requirements=["xgboost", "mlflow", "pandas"],
-            registered_model_name=model_name(settings),
-        )
-        version = str(logged.registered_model_version)
-        name = model_name(settings)
-        card = model_card.render(settings, ranker, facts, measured, rival, lines, champion)
-        mlflow.log_text(card, "model_card.md")
-        api.update_model_version(name, version, description=card)
-        for key, value in {**facts, "state": "challenger" if passed else "refused"}.items():
-            api.set_model_version_tag(name, version, key, str(value))
-        api.set_registered_model_alias(name, "challenger", version)
-        return {
-            "version": version,
-            "mlflow_run": run.info.run_id,
-            "passed": passed,
-            "metrics": measured.flat(),
-            "lines": [asdict(line) for line in lines],
-        }
-
-
-def _experiment(settings: Settings, api: Any) -> None:
+def use_experiment(settings: Settings, api: Any) -> None:
     """The market's experiment; without a server its files go below the installation, not the working folder."""
     import mlflow
 
@@ -180,19 +54,17 @@ def _experiment(settings: Settings, api: Any) -> None:
     mlflow.set_experiment(name)
 
 
-def _log_datasets(settings: Settings, tables: dict[str, pa.Table], delta_version: int) -> None:
-    """Name the data of a run: Delta path, version and size; the rows stay where they are."""
-    import mlflow
-    from mlflow.data.delta_dataset_source import DeltaDatasetSource
+def create_version(api: Any, name: str, mlflow_run: str, card: str) -> str:
+    """Register the files that a run logged; returns the number of the version."""
+    from mlflow.exceptions import MlflowException
 
-    path = str(settings.table_path("training.examples"))
-    source = DeltaDatasetSource(path=path, delta_table_version=delta_version)
-    for context, table in tables.items():
-        head = table.slice(0, 50).to_pandas()
-        dataset = mlflow.data.from_pandas(
-            head, source=source, name=f"training.examples:{context}", digest=f"v{delta_version}-{table.num_rows}"
-        )
-        mlflow.log_input(dataset, context=context)
+    try:
+        api.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    source = f"{api.get_run(mlflow_run).info.artifact_uri}/{ROLE}"
+    return str(api.create_model_version(name, source, mlflow_run, description=card).version)
 
 
 def champion_of(api: Any, settings: Settings) -> Any | None:
@@ -207,32 +79,80 @@ def champion_of(api: Any, settings: Settings) -> Any | None:
         raise
 
 
-def promote(settings: Settings, version: str, reason: str) -> dict[str, Any]:
+def promote(settings: Settings, version: str, reason: str, approver: str = "gate") -> dict[str, Any]:
     """Make a challenger that passed its gate the champion; the former champion becomes ``previous``.
+
+    The aliases are read again under a lock: what was compared may have changed while somebody thought.
 
     Raises
     ------
     ContractError
-        The version did not pass its gate, or is no longer the challenger.
+        The version did not pass its gate, is no longer the challenger, or was compared with another champion.
     """
     api, name = client(settings), model_name(settings)
-    challenger = api.get_model_version_by_alias(name, "challenger")
-    if str(challenger.version) != version:
-        raise ContractError(f"{name} version {version} is not the challenger any more: {challenger.version} is.")
-    if challenger.tags.get("state") != "challenger":
-        raise ContractError(f"{name} version {version} did not pass its gate: see gate.json of its run.")
-    champion = champion_of(api, settings)
-    if champion is not None:
-        api.set_registered_model_alias(name, "previous", champion.version)
-        api.set_model_version_tag(name, champion.version, "state", "previous")
+    with exclusive(settings.locks, f"models.{ROLE}") as token:
+        challenger = api.get_model_version_by_alias(name, "challenger")
+        champion = champion_of(api, settings)
+        now = str(champion.version) if champion else ""
+        if now == version:
+            return {"champion": version, "previous": None}
+        if str(challenger.version) != version:
+            raise ContractError(f"{name} version {version} is not the challenger any more: {challenger.version} is.")
+        if challenger.tags.get("state") != "challenger":
+            raise ContractError(
+                f"{name} version {version} is {challenger.tags.get('state')}, so it cannot be promoted: see its card."
+            )
+        if challenger.tags["compared_with"] != now:
+            raise ContractError(
+                f"{name} version {version} was compared with version {challenger.tags['compared_with'] or 'none'}, but "
+                f"{now or 'none'} is champion now: train again, so that it is compared with that one."
+            )
+        token.verify()
+        _set_champion(api, name, version, champion, reason, approver)
+    return {"champion": version, "previous": now or None}
+
+
+def _set_champion(api: Any, name: str, version: str, former: Any | None, reason: str, approver: str) -> None:
+    if former is not None:
+        api.set_registered_model_alias(name, "previous", former.version)
+        api.set_model_version_tag(name, former.version, "state", "previous")
     api.set_registered_model_alias(name, "champion", version)
-    api.set_model_version_tag(name, version, "state", "champion")
-    api.set_model_version_tag(name, version, "reason", reason)
-    return {"champion": version, "previous": str(champion.version) if champion else None}
+    for key, value in {"state": "champion", "reason": reason, "approver": approver}.items():
+        api.set_model_version_tag(name, version, key, value)
 
 
-def load_version(settings: Settings, api: Any, version: str) -> XgbRanker:
-    return XgbRanker.load(fetch(settings, api, version))
+def reject(settings: Settings, version: str, reason: str, approver: str) -> dict[str, Any]:
+    """Keep the champion; the version says who refused it and why.
+
+    Raises
+    ------
+    ContractError
+        The version is the champion.
+    """
+    api, name = client(settings), model_name(settings)
+    with exclusive(settings.locks, f"models.{ROLE}"):
+        champion = champion_of(api, settings)
+        if champion is not None and str(champion.version) == version:
+            raise ContractError(f"{name} version {version} is the champion: roll back instead of rejecting it.")
+        for key, value in {"state": "rejected", "reason": reason, "approver": approver}.items():
+            api.set_model_version_tag(name, version, key, value)
+    return {"rejected": version, "champion": str(champion.version) if champion else None}
+
+
+def restore_champion(settings: Settings, version: str, reason: str) -> dict[str, Any]:
+    """Make the version of a release that was rolled back to the champion again."""
+    api, name = client(settings), model_name(settings)
+    with exclusive(settings.locks, f"models.{ROLE}") as token:
+        former = champion_of(api, settings)
+        if former is None or str(former.version) != version:
+            token.verify()
+            _set_champion(api, name, version, former, reason, "rollback")
+    return {"champion": version, "previous": str(former.version) if former else None}
+
+
+def load_version(settings: Settings, api: Any, version: str) -> Ranker:
+    """A fitted ranker of the registry."""
+    return load(fetch(settings, api, version))
 
 
 def fetch(settings: Settings, api: Any, version: str) -> Path:
@@ -255,7 +175,7 @@ def fetch(settings: Settings, api: Any, version: str) -> Path:
     return target
 
 
-def pin(settings: Settings, ds: dt.date, run_id: str, reason: str | None = None) -> dict[str, Any]:
+def pin(settings: Settings, ds: dt.date, run_id: str) -> dict[str, Any]:
     """The model that ``ds`` uses, decided once and logged.
 
     A day keeps the pin that it has. A day before the newest pin gets the pin of the nearest earlier
@@ -272,13 +192,52 @@ def pin(settings: Settings, ds: dt.date, run_id: str, reason: str | None = None)
         row = dict(max(earlier, key=lambda r: (r["ds"], r["at_ms"]))) if earlier else {}
     else:
         row = _pin_champion(settings, ds)
+    return _write_pin(lake, ds, row, run_id, None)
+
+
+def repin(settings: Settings, ds: dt.date, version: str, reason: str, run_id: str) -> dict[str, Any]:
+    """Give a day another version, on purpose: reruns of the day use it from now on, and the old pin stays on record.
+
+    Parameters
+    ----------
+    version
+        A version of the registry, or ``popularity`` for none.
+
+    Raises
+    ------
+    ContractError
+        The version saw data of after the day, did not pass its gate, or does not exist.
+    """
+    if not reason.strip():
+        raise ContractError(f"A re-pin of {ds} needs a reason: say why in --reason.")
+    return _write_pin(
+        Lake(settings), ds, {} if version == "popularity" else _row_of(settings, ds, version), run_id, reason
+    )
+
+
+def _row_of(settings: Settings, ds: dt.date, version: str) -> dict[str, Any]:
+    from mlflow.exceptions import MlflowException
+
+    api, name = client(settings), model_name(settings)
+    try:
+        found = api.get_model_version(name, version)
+    except MlflowException as error:
+        raise ContractError(f"{name} has no version {version!r}: see MLflow's registry.") from error
+    if dt.date.fromisoformat(found.tags["data_until"]) > ds:
+        raise ContractError(
+            f"{name} version {version} was trained on data up to {found.tags['data_until']}: it knows what came after "
+            f"{ds}. Choose a version of that day or before."
+        )
+    if found.tags["state"] == "refused":
+        raise ContractError(f"{name} version {version} did not pass its gate: see gate.json of its run.")
+    return _pin_of(settings, api, version)
+
+
+def _write_pin(lake: Lake, ds: dt.date, row: dict[str, Any], run_id: str, reason: str | None) -> dict[str, Any]:
     made = {
         "ds": ds,
         "role": ROLE,
-        "model": row.get("model", ""),
-        "version": row.get("version", ""),
-        "path": row.get("path", ""),
-        "checksum": row.get("checksum", ""),
+        **{key: row.get(key, "") for key in ("model", "version", "path", "checksum")},
         "run_id": run_id,
         "reason": reason,
         "at_ms": now_ms(),
@@ -292,21 +251,9 @@ def _pin_champion(settings: Settings, ds: dt.date) -> dict[str, Any]:
     champion = champion_of(api, settings)
     if champion is None or dt.date.fromisoformat(champion.tags["data_until"]) > ds:
         return {}
-    path = fetch(settings, api, str(champion.version))
-    return {
-        "model": model_name(settings),
-        "version": str(champion.version),
-        "path": str(path),
-        "checksum": folder_checksum(path),
-    }
+    return _pin_of(settings, api, str(champion.version))
 
 
-def training_due(settings: Settings, ds: dt.date, every_days: int = 7) -> bool:
-    """True where there is no champion, or the newest was trained ``every_days`` or more before ``ds``."""
-    lake = Lake(settings)
-    if any(r["ds"] > ds and r["role"] == ROLE for r in lake.rows(ops.MODEL_PIN.name).to_pylist()):
-        return False
-    if len(lake.days("training.examples")) < HELD_DAYS + 1:
-        return False
-    champion = champion_of(client(settings), settings)
-    return champion is None or (ds - dt.date.fromisoformat(champion.tags["data_until"])).days >= every_days
+def _pin_of(settings: Settings, api: Any, version: str) -> dict[str, Any]:
+    path = fetch(settings, api, version)
+    return {"model": model_name(settings), "version": version, "path": str(path), "checksum": folder_checksum(path)}

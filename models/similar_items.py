@@ -59,7 +59,8 @@ CONTRACT = Table(
         TableInput("features.item_stats"),
         TableInput("features.item_content"),
         TableInput("silver.items"),
-        ArtifactInput("models.content_index"),
+        # of the same day: vectors of another fit mean nothing to it
+        ArtifactInput("models.content_index", max_age=0),
     ],
     checks=[
         between("rank", 1, 20),

@@ -145,6 +145,10 @@ def _program(*arguments: str) -> Callable[[State], Sequence[str]]:
     return lambda state: [str(Path(sys.executable).parent / "airflow"), *arguments]
 
 
+def _scheduler(state: State) -> Sequence[str]:
+    return [sys.executable, "-m", "jobs.services.airflow_scheduler", "--skip-serve-logs"]
+
+
 def _marker(state: State) -> Path:
     # Beside the database that it speaks of: if one is removed, so is the other.
     return postgres.folder(state) / f"airflow-{version('apache-airflow-core')}"
@@ -180,7 +184,7 @@ def components() -> list[Component]:
         return Component(
             name=f"airflow-{name}",
             service="airflow",
-            command=_program(*arguments),
+            command=more.pop("command", _program(*arguments)),
             env=lambda state: airflow_env(state.home),
             cwd=home,
             ready=_ready(f"airflow-{name}", part),
@@ -194,7 +198,7 @@ def components() -> list[Component]:
     return [
         make("migrate", "db", "migrate", part="metadatabase", after=("postgres",), **once),
         make("api", "api-server", part="metadatabase", after=migrated, url=url),
-        make("scheduler", "scheduler", "--skip-serve-logs", part="scheduler", after=migrated),
+        make("scheduler", command=_scheduler, part="scheduler", after=migrated),
         make("dag-processor", "dag-processor", part="dag_processor", after=migrated),
         make("triggerer", "triggerer", "--skip-serve-logs", part="triggerer", after=migrated),
     ]

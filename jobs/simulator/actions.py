@@ -11,17 +11,16 @@ from jobs.landing import SURFACES
 from jobs.simulator import columns
 from jobs.simulator.behaviour import BlockDay
 from jobs.simulator.config import DAY_MS, Stream
+from jobs.simulator.geography import PLACES, TRANSIT, spots
 from jobs.simulator.policy import SLOT_TYPES
-from jobs.simulator.requests import PLACES, TERMINALS, TRANSIT
+from jobs.simulator.requests import TERMINALS
 from jobs.simulator.vocabulary import TOPICS
 
 REFUND_RATE, REFUND_RATE_DISAPPOINTED = 0.04, 0.30
 REFUND_DAYS = (1, 5)
 _SEARCH = 1
-# Latitude and longitude of the regions, in the order of catalogue.REGIONS.
-_CENTRES = np.array(
-    [[39.9, 116.4], [31.2, 121.5], [23.1, 113.3], [30.6, 114.3], [30.7, 104.1], [34.3, 108.9], [41.8, 123.4]]
-)
+LOCATED = 0.3
+"""Share of pages whose terminal tells where it is."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,11 @@ def impressions(day: BlockDay) -> pa.Table:
     rng = day.sheet.world.config.rng(Stream.FEEDBACK, day.sheet.day, day.block, 1)
     slates, request, n = day.shown.slates, day.shown.slates.request, len(day.shown.person)
     place = day.requests.place[request]
-    region, device = day.people.region[day.shown.person], day.people.device[day.shown.person]
-    located = (rng.random(len(day.requests)) < 0.3)[request]
-    spot = np.where(located[:, None], _CENTRES[region] + rng.normal(0, 0.15, (len(day.requests), 2))[request], np.nan)
+    device = day.people.device[day.shown.person]
+    located = rng.random(len(day.requests)) < LOCATED
+    person = day.requests.person
+    spot = spots(rng, day.requests.place, day.people.region[person], day.people.home[person], day.people.work[person])
+    spot = np.where(located[:, None], spot, np.nan)[request]
     return columns.table(
         "impressions",
         {

@@ -18,6 +18,7 @@ import numpy as np
 
 from jobs.simulator.catalogue import ItemState
 from jobs.simulator.config import Stream
+from jobs.simulator.geography import HOME, TRANSIT
 from jobs.simulator.memory import Memory
 from jobs.simulator.people import Taste, Users, taste_on
 from jobs.simulator.policy import (
@@ -29,7 +30,7 @@ from jobs.simulator.policy import (
     popularity,
     row_draw,
 )
-from jobs.simulator.requests import HOME, TRANSIT, Requests, active_rows, make_requests
+from jobs.simulator.requests import Requests, active_rows, make_requests
 from jobs.simulator.world import World
 
 EXAMINATION_POWER = 0.55

@@ -34,6 +34,7 @@ class Stream(IntEnum):
     CURATED = 11
     ADS = 12
     RETURNS = 13
+    DWELLINGS = 14
 
 
 @dataclass(frozen=True)

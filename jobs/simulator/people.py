@@ -13,6 +13,7 @@ import numpy as np
 
 from jobs.simulator.catalogue import DISTRICTS, LATENT, REGIONS, Creators, Items
 from jobs.simulator.config import DAY_MS, Stream, WorldConfig, arrival_day
+from jobs.simulator.geography import settle
 from jobs.simulator.vocabulary import BRANDS_PER_CATEGORY, CATEGORIES, CATEGORY_NAMES, TOPICS_PER_CATEGORY
 
 GENDERS = ("female", "male", "undisclosed")
@@ -65,6 +66,8 @@ class Users:
     brands: np.ndarray
     habits: np.ndarray
     works_in: np.ndarray
+    home: np.ndarray
+    work: np.ndarray
     thrift: np.ndarray
     group_logit: np.ndarray
     consents: np.ndarray
@@ -152,6 +155,7 @@ def make_users(config: WorldConfig, creators: Creators, centres: np.ndarray, blo
     region = rng.choice(len(REGIONS), n, p=[0.16, 0.26, 0.2, 0.14, 0.11, 0.05, 0.08])
     mix, latent, top = _tastes(rng, _tilts(gender, age), centres)
     next_mix, next_latent, next_top = _tastes(rng, _tilts(gender, age), centres)
+    home, work = settle(config.rng(Stream.DWELLINGS, block), region)
     liked = np.stack([top[:, 0], top[:, 1], next_top[:, 0]], axis=1)
     rate = np.minimum(np.exp(rng.normal(-0.5, 1.0, n)), 10.0) * config.requests_per_user_day
     before = np.where(joined == 0, rng.exponential(300, n) * DAY_MS, -rng.random(n) * DAY_MS * 0.2)
@@ -182,6 +186,8 @@ def make_users(config: WorldConfig, creators: Creators, centres: np.ndarray, blo
         brands=(liked[:, :2] * BRANDS_PER_CATEGORY + rng.integers(0, BRANDS_PER_CATEGORY, (n, 2))).astype(np.int32),
         habits=rng.dirichlet((0.9, 0.6, 0.9, 1.6, 0.6), n),
         works_in=rng.integers(0, len(DISTRICTS), n),
+        home=home,
+        work=work,
         thrift=np.abs(rng.normal(0.7, 0.4, n)).astype(np.float32),
         group_logit=_logits(REGION_LOGIT, REGIONS)[region] + _logits(AGE_LOGIT, AGE_BANDS)[age_band],
         consents=rng.random((n, 2)) < (0.93, 0.85),

@@ -9,10 +9,9 @@ import numpy as np
 from jobs.landing import SURFACES
 from jobs.simulator.catalogue import DISTRICTS
 from jobs.simulator.config import DAY_MS, WorldConfig
+from jobs.simulator.geography import FIRST_DISTRICT, HOME, TRANSIT, WORK
 from jobs.simulator.people import SLOTS, Users
 
-PLACES = ("home", "work", "transit", *DISTRICTS)
-HOME, WORK, TRANSIT, FIRST_DISTRICT = range(4)
 TERMINALS = ("app", "mini_program", "h5")
 SURFACE_SHARES = (0.80, 0.12, 0.08)
 WEEKDAY_FACTOR = (0.95, 0.93, 0.95, 0.97, 1.05, 1.2, 1.15)

@@ -166,6 +166,8 @@ def user_table(users: Users) -> pa.Table:
             "drift": users.drift,
             "thrift": users.thrift,
             "group_logit": users.group_logit,
+            "home": list(users.home),
+            "work": list(users.work),
             "top_categories": [[CATEGORY_NAMES[c] for c in row] for row in top],
             "category_mix": list(users.mix),
             "next_category_mix": list(users.next_mix),

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.contract import Column, DayRange, LandingInput, Node, NoParams, Table
-from jobs.landing import FEEDS, Feed
+from jobs.contract import Column, DayRange, LandingInput, Node, Table
+from jobs.landing import FEEDS, Feed, Field
 from jobs.settings import Market
+
+
+@dataclass(frozen=True)
+class Params:
+    """``without``: columns that the source has stopped to deliver; other columns that vanish stop the day."""
+
+    without: tuple[str, ...] = ()
 
 
 def contract(feed: Feed) -> Table:
@@ -21,6 +31,7 @@ def contract(feed: Feed) -> Table:
             *delivered,
             Column("event_ds", "date", "Day of the event's own time; null where it has none or cannot be read."),
             Column("extra", "string", "JSON of delivered columns that the feed does not declare."),
+            Column("unreadable", "string", "Columns whose value cannot be read in the declared type, by commas."),
             Column("raw", "string", "The line, where it could not be parsed."),
             Column("file", "string", "File that delivered it."),
         ],
@@ -29,14 +40,39 @@ def contract(feed: Feed) -> Table:
     )
 
 
+def as_declared(field: Field) -> SparkColumn:
+    """The delivered value in the field's type, a moment in UTC milliseconds; null where it cannot be read."""
+    value = F.col(field.name)
+    if field.type == "string":
+        return value
+    if field.type == "timestamp":
+        return F.unix_millis(F.try_to_timestamp(value))
+    if field.type in ("int", "bigint"):
+        # "3.0" is how some writers spell a nullable integer
+        return F.regexp_replace(F.trim(value), r"\.0+$", "").try_cast(field.type)
+    plain = F.trim(value).try_cast(field.type)
+    # NaN and infinity are no measurements, pass a one-sided bound and would poison every sum
+    return F.when(F.abs(plain) < F.lit(float("inf")), plain) if field.type == "double" else plain
+
+
+def unreadable(feed: Feed) -> SparkColumn:
+    """Names of the columns that were given a value of another type than theirs; null where there is none."""
+    names = [
+        F.when((F.trim(f.name) != "") & as_declared(f).isNull(), F.lit(f.name))
+        for f in feed.fields
+        if f.type != "string"
+    ]
+    return F.nullif(F.concat_ws(",", *names), F.lit(""))
+
+
 def node(feed: Feed) -> Node:
-    def build(*, days: DayRange, params: NoParams, market: Market, **inputs: DataFrame) -> DataFrame:
+    def build(*, days: DayRange, params: Params, market: Market, **inputs: DataFrame) -> DataFrame:
         event_ds = F.lit(None).cast("date")
         if feed.time is not None:
             event_ds = F.from_utc_timestamp(F.try_to_timestamp(F.col(feed.time)), market.timezone).cast("date")
-        return inputs[feed.name].withColumn("event_ds", event_ds)
+        return inputs[feed.name].withColumns({"event_ds": event_ds, "unreadable": unreadable(feed)})
 
-    return Node(contract(feed), build)
+    return Node(contract(feed), build, Params)
 
 
 NODES = [node(feed) for feed in FEEDS]

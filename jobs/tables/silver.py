@@ -5,7 +5,8 @@ day of its event where that is A or up to ``late_days`` before, else A itself, w
 State rows replace what was known of their key from their day of arrival on; the table is a daily
 snapshot that reads its own yesterday.
 
-Coordinates end here: silver keeps the cell of a coarse grid instead, and nothing after bronze has them.
+Coordinates end here: silver keeps the cell of a coarse grid instead, and nothing after bronze has them,
+the refused rows in quarantine included.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from jobs.contract import WARN, Check, Column, DayRange, Node, Table, TableInput
 from jobs.keys import surrogate
 from jobs.landing import FEEDS, Feed, Field
 from jobs.settings import Market
+from jobs.tables.bronze import as_declared
 
 ENTITIES = {"users": "user_id", "items": "item_id", "creators": "creator_id"}
 
@@ -99,20 +101,7 @@ def contract(feed: Feed) -> Table:
 
 def typed(field: Field, market: Market) -> SparkColumn:
     """The field's value in its silver type; null where it cannot be read."""
-    value = F.col(field.name)
-    if field.ident:
-        return surrogate(market, field.ident, value)
-    if field.type == "string":
-        return value
-    if field.type == "timestamp":
-        return F.unix_millis(F.try_to_timestamp(value))
-    if field.type in ("int", "bigint"):
-        # "3.0" is how some writers spell a nullable integer
-        whole = F.regexp_replace(F.trim(value), r"\.0+$", "")
-        return whole.try_cast(field.type)
-    plain = F.trim(value).try_cast(field.type)
-    # NaN and infinity are no measurements, pass a one-sided bound and would poison every sum
-    return F.when(F.abs(plain) < F.lit(float("inf")), plain) if field.type == "double" else plain
+    return surrogate(market, field.ident, F.col(field.name)) if field.ident else as_declared(field)
 
 
 def refusal(feed: Feed, params: Params) -> SparkColumn:
@@ -146,15 +135,25 @@ def refusal(feed: Feed, params: Params) -> SparkColumn:
 def parsed(feed: Feed, bronze: DataFrame, params: Params, market: Market) -> DataFrame:
     """Bronze rows with typed twins, ``arrival_ds``, the refusing rule and the row as JSON where refused."""
     twins = {f"t_{f.name}": typed(f, market) for f in feed.fields}
-    delivered = F.to_json(F.struct(*[f.name for f in feed.fields]))
     return (
         bronze.withColumnRenamed("ds", "arrival_ds")
         .withColumns(twins)
         .withColumn("_reject", refusal(feed, params))
-        .withColumn("_raw", F.when(F.col("_reject").isNotNull(), F.coalesce("raw", delivered)))
+        .withColumn("_raw", F.when(F.col("_reject").isNotNull(), as_evidence(feed)))
         .withColumn("_file", F.col("file"))
         .withColumn("_tie", F.xxhash64(*[f.name for f in feed.fields]))
     )
+
+
+def as_evidence(feed: Feed) -> SparkColumn:
+    """A row as quarantine keeps it: the delivered values as JSON, or the line that could not be parsed.
+
+    Fields that are not kept after silver are left out. In a line they cannot be told from others: each digit of it
+    is masked then, which leaves its shape; the file that is named beside it has the line itself.
+    """
+    kept = [f.name for f in feed.fields if f.keep]
+    line = F.col("raw") if len(kept) == len(feed.fields) else F.regexp_replace("raw", r"\p{N}", "#")
+    return F.coalesce(line, F.to_json(F.struct(*kept)))
 
 
 def typed_columns(feed: Feed) -> list[SparkColumn]:

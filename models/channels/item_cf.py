@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
-
-from jobs.contract import DayRange, TableInput
-from jobs.settings import Market
+from jobs.contract import ArtifactInput, TableInput
+from models import neighbours as model
 from models.channels.channel import Channel
+from models.channels.sequences import Found, Users, led_to
 
 
 @dataclass(frozen=True)
@@ -23,29 +22,13 @@ class Params:
 CHANNEL = Channel(
     "item_cf",
     "Neighbours of the user's last items by co-occurrence.",
-    [TableInput("features.user_sequence"), TableInput("candidates.item_neighbours")],
+    [TableInput("features.user_sequence"), ArtifactInput("models.neighbours")],
     weight=1.0,
+    depth=60,
 )
 
 
-def recall(
-    user_sequence: DataFrame, item_neighbours: DataFrame, *, days: DayRange, params: Params, market: Market
-) -> DataFrame:
-    seeds = user_sequence.select(
-        "ds",
-        "user_id",
-        F.posexplode(F.slice(F.arrays_zip("items", "strengths"), 1, params.seeds)).alias("step", "seed"),
-    ).select(
-        "ds",
-        "user_id",
-        F.col("seed.items").alias("seed_item_id"),
-        (F.log1p("seed.strengths") * F.pow(F.lit(params.step_decay), "step")).alias("weight"),
-    )
-    reached = seeds.join(item_neighbours.withColumnRenamed("item_id", "seed_item_id"), ["ds", "seed_item_id"])
-    part = F.round(F.col("similarity") * F.col("weight"), 9)
-    scored = reached.groupBy("ds", "user_id", F.col("neighbour_id").alias("item_id")).agg(
-        F.sum(part).alias("score"),
-        F.max_by("seed_item_id", F.struct(part, "seed_item_id")).alias("seed_item_id"),
-    )
-    own = seeds.select("ds", "user_id", F.col("seed_item_id").alias("item_id"))
-    return scored.join(own, ["ds", "user_id", "item_id"], "left_anti")
+def search(users: Users, neighbours: Path, params: Params) -> Found:
+    known = model.load(neighbours)
+    last = users.kept(users.step < params.seeds)
+    return led_to(last, last.weights(params.step_decay), known.ids, known.by_kind["together"])

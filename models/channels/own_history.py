@@ -9,7 +9,6 @@ from pyspark.sql import functions as F
 
 from features.windows import decay, spread
 from jobs.contract import DayRange, TableInput
-from jobs.settings import Market
 from models.channels.channel import Channel
 
 HORIZON = 90
@@ -26,14 +25,14 @@ CHANNEL = Channel(
     "own_history",
     "The user's own items of 90 days, by strength that halves every 30 days: often and lately first.",
     [TableInput("silver.user_item_daily", days=HORIZON)],
-    weight=1.0,
+    depth=200,
 )
 
 
-def recall(user_item_daily: DataFrame, *, days: DayRange, params: Params, market: Market) -> DataFrame:
+def recall(user_item_daily: DataFrame, days: DayRange, params: Params) -> DataFrame:
     return (
         spread(user_item_daily.where("strength > 0"), days, HORIZON)
         .groupBy("ds", "user_id", "item_id")
-        .agg(F.sum(F.col("strength") * decay(params.half_life_days)).alias("score"))
+        .agg(F.sum(F.round(F.col("strength") * decay(params.half_life_days), 9)).alias("score"))
         .withColumn("seed_item_id", F.col("item_id"))
     )

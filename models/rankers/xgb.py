@@ -1,13 +1,13 @@
-"""XGBoost rankers: calibrated pCTR, calibrated pCVR where conversions exist, and LambdaMART.
+"""XGBoost rankers: calibrated pCTR, pCVR where conversions exist, expected dwell, and LambdaMART.
 
-A ranker is a folder of native files: ``ctr.ubj``, ``cvr.ubj``, ``rank.ubj``, ``calibration.json``,
-``ranker.json``. Loading runs no code from it.
+A saved ranker holds ``ctr.ubj``, ``cvr.ubj``, ``dwell.ubj``, ``rank.ubj``, ``calibration.json``, ``ranker.json``.
+
+Training reads batches: XGBoost keeps a byte a value (its bin), and besides that a batch at a time.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,28 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from jobs.errors import ContractError
+from models.rankers.groups import Groups, Reweighing
+from models.rankers.ranker import Ranker, Spec, check_labels, has_both
+from models.rankers.rows import Columns, Stream, batches, feature_matrix, numbers, query_ids
 from models.ranking_features import FEATURES
+
+RANKER = Spec("xgb", "Gradient boosted trees: pCTR, pCVR, dwell and LambdaMART heads.")
+SCORES = {"ctr": "pctr", "cvr": "pcvr"}
+MAX_BIN = 128
 
 
 @dataclass(frozen=True)
 class XgbParams:
     """Trees of each head, their depth, learning rate, sampling and seed; ``threads`` 1 is reproducible anywhere.
 
-    ``min_conversions``: with fewer, no pCVR head is fitted.
+    Parameters
+    ----------
+    min_conversions
+        With fewer, no pCVR head is fitted; with fewer clicks of known length, no dwell head.
+    group_feature, group_edges
+        Groups of ``models.rankers.groups``; none by default.
+    reweigh, calibrate_groups
+        Weigh training rows so that label and group are independent; calibrate each group by itself.
     """
 
     trees: int = 120
@@ -36,121 +49,136 @@ class XgbParams:
     min_conversions: int = 200
     threads: int = 2
     seed: int = 7
+    group_feature: str = ""
+    group_edges: tuple[float, ...] = ()
+    reweigh: bool = False
+    calibrate_groups: bool = False
+
+    @property
+    def groups(self) -> Groups:
+        return Groups(self.group_feature, self.group_edges)
+
+
+Params = XgbParams
 
 
 @dataclass
-class XgbRanker:
-    """Fitted heads with their calibrations (piecewise linear, as x and y knots)."""
+class XgbRanker(Ranker):
+    """Boosters by head."""
 
-    features: tuple[str, ...] = FEATURES
+    spec = RANKER
+
     boosters: dict[str, Any] = field(default_factory=dict)
-    calibration: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
 
-    def score(self, columns: Mapping[str, np.ndarray] | pa.RecordBatch | pa.Table) -> dict[str, np.ndarray]:
-        """Score rows.
+    @property
+    def heads(self) -> tuple[str, ...]:
+        return tuple(SCORES.get(head, head) for head in self.boosters)
 
-        Parameters
-        ----------
-        columns
-            Every feature by name, float, null or NaN for unknown.
-
-        Returns
-        -------
-        dict
-            ``pctr`` and ``pcvr`` in [0, 1] (``pcvr`` only where fitted) and ``rank`` (LambdaMART's
-            relevance, comparable within a user), float64 arrays of one value a row.
-
-        Raises
-        ------
-        ContractError
-            A feature that the ranker was trained on is missing.
-        """
+    def raw(self, columns: Columns) -> dict[str, np.ndarray]:
         matrix = feature_matrix(columns, self.features)
-        scores = {}
+        made = {}
         for head, booster in self.boosters.items():
             raw = booster.inplace_predict(matrix, validate_features=False).astype(np.float64)
-            name = {"ctr": "pctr", "cvr": "pcvr"}.get(head, head)
-            scores[name] = np.interp(raw, *self.calibration[head]) if head in self.calibration else raw
-        return scores
+            made[SCORES.get(head, head)] = np.expm1(raw) if head == "dwell" else raw
+        return made
 
-    def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def save_weights(self, folder: Path) -> None:
         for head, booster in self.boosters.items():
             booster.save_model(folder / f"{head}.ubj")
-        (folder / "calibration.json").write_text(json.dumps(self.calibration, sort_keys=True))
-        described = {"features": list(self.features), "heads": sorted(self.boosters), "facts": self.facts}
-        (folder / "ranker.json").write_text(json.dumps(described, sort_keys=True, indent=1))
 
-    @classmethod
-    def load(cls, folder: Path, threads: int = 1) -> XgbRanker:
+    def importance(self, columns: Columns) -> dict[str, float]:
+        """Mean absolute SHAP value of each feature in the pCTR head, in log-odds (Lundberg et al., 2020)."""
         import xgboost
 
-        described = json.loads((folder / "ranker.json").read_text())
+        matrix = xgboost.DMatrix(feature_matrix(columns, self.features), feature_names=list(self.features))
+        shares = np.abs(self.boosters["ctr"].predict(matrix, pred_contribs=True)[:, :-1]).mean(axis=0)
+        return dict(zip(self.features, shares.astype(float).tolist(), strict=True))
+
+    @classmethod
+    def load_weights(cls, folder: Path, described: dict[str, Any], threads: int) -> XgbRanker:
+        import xgboost
+
         boosters = {}
-        for head in described["heads"]:
+        for head in sorted(path.stem for path in folder.glob("*.ubj")):
             boosters[head] = xgboost.Booster({"nthread": threads})
             boosters[head].load_model(folder / f"{head}.ubj")
-        calibration = {k: tuple(v) for k, v in json.loads((folder / "calibration.json").read_text()).items()}
-        return cls(tuple(described["features"]), boosters, calibration, described["facts"])
+        return cls(boosters=boosters)
 
 
-def feature_matrix(columns: Any, features: tuple[str, ...]) -> np.ndarray:
-    """float32, shape ``(rows, features)``; null is NaN."""
-    names = columns.schema.names if hasattr(columns, "schema") else list(columns)
-    if missing := [f for f in features if f not in names]:
-        raise ContractError(f"Scoring lacks the features {missing} that the ranker was trained on.")
-    made = [_as_float(columns[f] if isinstance(columns, Mapping) else columns.column(f)) for f in features]
-    return np.column_stack(made)
-
-
-def _as_float(values: Any) -> np.ndarray:
-    if isinstance(values, np.ndarray):
-        return values.astype(np.float32)
-    if isinstance(values, pa.ChunkedArray):
-        values = values.combine_chunks()
-    return values.cast(pa.float32()).to_numpy(zero_copy_only=False).astype(np.float32)
-
-
-def fit(train: pa.Table, valid: pa.Table, params: XgbParams) -> XgbRanker:
+def fit(train: Stream, valid: pa.Table, params: XgbParams, start: XgbRanker | None = None) -> XgbRanker:
     """Fit every head the data supports; the validation days stop the growth and calibrate.
 
     Parameters
     ----------
     train, valid
-        Rows of ``training.examples``; ``valid`` holds later days.
+        Rows of ``training.examples`` in order of day and user; ``valid`` holds later days.
+    start
+        Its trees are kept, and the new ones added to them.
 
     Raises
     ------
     ContractError
         There is no positive or no negative row to learn from.
     """
-    labels = train["label"].to_numpy()
-    if not 0 < labels.sum() < len(labels):
-        raise ContractError(
-            f"The training set has {int(labels.sum())} positives of {len(labels)} rows: both are needed."
-        )
-    ranker = XgbRanker(facts={"params": asdict(params), "rows": train.num_rows, "valid_rows": valid.num_rows})
-    ranker.boosters["ctr"] = _fit_binary(train, valid, "label", params)
-    converted = int(train["converted"].to_numpy().sum())
-    if converted >= params.min_conversions and _both(valid, "converted"):
-        ranker.boosters["cvr"] = _fit_binary(train, valid, "converted", params)
-    ranker.boosters["rank"] = _fit_ranking(train, valid, params)
-    for head, label in (("ctr", "label"), ("cvr", "converted")):
-        if head in ranker.boosters:
-            raw = ranker.boosters[head].inplace_predict(feature_matrix(valid, FEATURES)).astype(np.float64)
-            ranker.calibration[head] = isotonic(raw, valid[label].to_numpy())
-    ranker.facts |= {"conversions": converted, "best": {h: b.best_iteration for h, b in ranker.boosters.items()}}
+    facts, weights = _counted(train, params)
+    check_labels(facts["clicks"], facts["rows"])
+    ranker = XgbRanker(facts={**facts, "params": asdict(params), "valid_rows": valid.num_rows, "curves": {}})
+    for head in _heads(facts, valid, params):
+        earlier = start.boosters.get(head) if start else None
+        booster, curve = _fit_head(head, train, valid, params, weights if params.reweigh else {}, earlier)
+        ranker.boosters[head], ranker.facts["curves"][head] = booster, curve
+    ranker.facts["best"] = {head: booster.best_iteration for head, booster in ranker.boosters.items()}
+    if params.calibrate_groups:
+        ranker.groups = params.groups
+    ranker.calibrate(valid)
     return ranker
 
 
-def _both(table: pa.Table, label: str) -> bool:
-    values = table[label].to_numpy()
-    return 0 < values.sum() < len(values)
+def _counted(train: Stream, params: XgbParams) -> tuple[dict[str, int], dict[str, Reweighing]]:
+    """How many rows there are of what, and for each label how groups and labels meet."""
+    found = {"rows": 0, "clicks": 0, "conversions": 0, "timed": 0}
+    weights = {"label": Reweighing(params.groups), "converted": Reweighing(params.groups)}
+    for batch in batches(train):
+        found["rows"] += batch.num_rows
+        found["clicks"] += int(numbers(batch, "label").sum())
+        found["conversions"] += int(numbers(batch, "converted").sum())
+        found["timed"] += int((numbers(batch, "dwell_ms") > 0).sum())
+        if params.reweigh:
+            for label, weight in weights.items():
+                weight.add(batch, numbers(batch, label, np.int64))
+    return found, weights
 
 
-def _common(params: XgbParams) -> dict[str, Any]:
-    return {
+def _heads(facts: dict[str, int], valid: pa.Table, params: XgbParams) -> list[str]:
+    heads = ["ctr", "rank"]
+    if facts["conversions"] >= params.min_conversions and has_both(valid, "converted"):
+        heads.append("cvr")
+    if facts["timed"] >= params.min_conversions and (numbers(valid, "dwell_ms") > 0).any():
+        heads.append("dwell")
+    return sorted(heads)
+
+
+OBJECTIVES: dict[str, dict[str, Any]] = {
+    "ctr": {"objective": "binary:logistic", "eval_metric": "logloss"},
+    "cvr": {"objective": "binary:logistic", "eval_metric": "logloss"},
+    "dwell": {"objective": "reg:squarederror", "eval_metric": "rmse"},
+    "rank": {
+        "objective": "rank:ndcg",
+        "eval_metric": "ndcg@10",
+        "lambdarank_pair_method": "topk",
+        "lambdarank_num_pair_per_sample": 10,
+    },
+}
+
+
+def _fit_head(
+    head: str, train: Stream, valid: pa.Table, params: XgbParams, weights: dict[str, Reweighing], start: Any
+) -> tuple[Any, dict[str, list[float]]]:
+    import xgboost
+
+    data = _matrix(head, train, params, weights, None)
+    held = _matrix(head, valid, params, {}, data)
+    options = {
         "max_depth": params.depth,
         "eta": params.learning_rate,
         "min_child_weight": params.min_child_weight,
@@ -159,76 +187,61 @@ def _common(params: XgbParams) -> dict[str, Any]:
         "seed": params.seed,
         "nthread": params.threads,
         "tree_method": "hist",
-        "max_bin": 128,
+        "max_bin": MAX_BIN,
+        **OBJECTIVES[head],
     }
-
-
-def _grow(options: dict[str, Any], data: Any, held: Any, params: XgbParams) -> Any:
-    import xgboost
-
+    curve: dict[str, Any] = {}
     booster = xgboost.train(
         options,
         data,
         params.trees,
-        evals=[(held, "valid")],
+        evals=[(data, "train"), (held, "valid")],
         early_stopping_rounds=params.early_stopping,
+        evals_result=curve,
         verbose_eval=False,
+        xgb_model=start,
     )
     best = booster.best_iteration
     cut = booster[: best + 1]
     cut.best_iteration = best
-    return cut
+    metric = OBJECTIVES[head]["eval_metric"]
+    return cut, {part: [round(v, 6) for v in curve[part][metric]] for part in ("train", "valid")}
 
 
-def _fit_binary(train: pa.Table, valid: pa.Table, label: str, params: XgbParams) -> Any:
+def _matrix(head: str, source: Stream, params: XgbParams, weights: dict[str, Reweighing], ref: Any) -> Any:
+    """The rows of a head, quantised batch by batch."""
     import xgboost
 
-    data = xgboost.QuantileDMatrix(
-        feature_matrix(train, FEATURES), train[label].to_numpy(), feature_names=list(FEATURES), max_bin=128
-    )
-    held = xgboost.QuantileDMatrix(
-        feature_matrix(valid, FEATURES), valid[label].to_numpy(), ref=data, feature_names=list(FEATURES), max_bin=128
-    )
-    return _grow({**_common(params), "objective": "binary:logistic", "eval_metric": "logloss"}, data, held, params)
+    class Parts(xgboost.DataIter):
+        def reset(self) -> None:
+            self.left = _parts(head, source, weights)
+
+        def next(self, input_data: Any) -> bool:
+            part = next(self.left, None)
+            if part is not None:
+                input_data(feature_names=list(FEATURES), **part)
+            return part is not None
+
+    parts = Parts()
+    parts.reset()
+    return xgboost.QuantileDMatrix(parts, ref=ref, max_bin=MAX_BIN, nthread=params.threads)
 
 
-def _fit_ranking(train: pa.Table, valid: pa.Table, params: XgbParams) -> Any:
-    import xgboost
-
-    matrices = []
-    for table in (train, valid):
-        ordered = table.sort_by([("shown_ds", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
-        matrices.append(
-            xgboost.QuantileDMatrix(
-                feature_matrix(ordered, FEATURES),
-                ordered["label"].to_numpy(),
-                qid=query_ids(ordered),
-                ref=matrices[0] if matrices else None,
-                feature_names=list(FEATURES),
-                max_bin=128,
-            )
-        )
-    options = {
-        **_common(params),
-        "objective": "rank:ndcg",
-        "eval_metric": "ndcg@10",
-        "lambdarank_pair_method": "topk",
-        "lambdarank_num_pair_per_sample": 10,
-    }
-    return _grow(options, *matrices, params)
-
-
-def query_ids(table: pa.Table) -> np.ndarray:
-    """A number per (day, user) run of rows that are sorted by them."""
-    days = table["shown_ds"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    users = table["user_id"].to_numpy()
-    new = np.r_[True, (np.diff(days) != 0) | (np.diff(users) != 0)]
-    return np.cumsum(new) - 1
-
-
-def isotonic(raw: np.ndarray, label: np.ndarray) -> tuple[list[float], list[float]]:
-    """Knots of the isotonic regression of label on raw score (Zadrozny and Elkan, 2002)."""
-    from sklearn.isotonic import IsotonicRegression
-
-    fitted = IsotonicRegression(out_of_bounds="clip", y_min=0.0, y_max=1.0).fit(raw, label)
-    return fitted.X_thresholds_.astype(float).tolist(), fitted.y_thresholds_.astype(float).tolist()
+def _parts(head: str, source: Stream, weights: dict[str, Reweighing]) -> Iterator[dict[str, np.ndarray]]:
+    label = {"ctr": "label", "rank": "label", "cvr": "converted"}.get(head)
+    last, query = None, -1
+    for batch in batches(source):
+        if head == "dwell":
+            batch = batch.filter(pa.array(numbers(batch, "dwell_ms") > 0))
+        if not batch.num_rows:
+            continue
+        target = np.log1p(numbers(batch, "dwell_ms") / 1000) if label is None else numbers(batch, label)
+        part = {"data": feature_matrix(batch, FEATURES), "label": target}
+        if head == "rank":
+            first = (batch["shown_ds"][0], batch["user_id"][0])
+            query += first != last
+            part["qid"] = query_ids(batch) + query
+            last, query = (batch["shown_ds"][-1], batch["user_id"][-1]), int(part["qid"][-1])
+        elif label in weights:
+            part["weight"] = weights[label].of(batch, target.astype(np.int64))
+        yield part

@@ -29,7 +29,8 @@ CORE = (
 
 # Modules of node packages that are no nodes: they bring nodes and engine together, so they see both.
 COMPOSITION = {
-    "models.registry": "reads examples, logs to MLflow, writes pins: the life of a model, called by steps",
+    "models.registry": "versions and aliases in MLflow, pins: which model is in use, called by steps",
+    "models.training": "reads examples, fits, logs to MLflow: a training run, called by steps",
     "quality.data_docs": "writes what the gate found where people look, called with the gate's findings",
     "quality.anomalies": "reads the files that a table had on the same weekday, called by the gate",
     "quality.gate": "runs declared checks on what a runner has staged, called by steps",

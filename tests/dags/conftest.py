@@ -32,11 +32,11 @@ def airflow_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def run_script(folder: Path, script: str, *arguments: str) -> dict[str, Any]:
+def run_script(folder: Path, script: str, *arguments: str, **more: str) -> dict[str, Any]:
     """Run a script of this folder with an Airflow and a manifest in ``folder``; it prints JSON as its last line."""
     done = subprocess.run(
         [sys.executable, str(HERE / script), *arguments],
-        env=airflow_environment(folder),
+        env=airflow_environment(folder) | more,
         capture_output=True,
         text=True,
         timeout=300,
@@ -53,20 +53,20 @@ def manifest() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def parse(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bool], dict[str, Any]]:
-    """Parse the DAG files in a fresh process, with or without a manifest."""
+def parse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+    """Parse the DAG files in a fresh process, with or without a manifest, under further environment variables."""
 
-    def run(with_manifest: bool) -> dict[str, Any]:
+    def run(with_manifest: bool, **more: str) -> dict[str, Any]:
         folder = tmp_path_factory.mktemp("dags")
         if with_manifest:
             write_manifest(discover(), folder / "home" / "manifest.json")
-        return run_script(folder, "parse_dags.py")
+        return run_script(folder, "parse_dags.py", **more)
 
     return run
 
 
 @pytest.fixture(scope="session")
-def parsed(parse: Callable[[bool], dict[str, Any]]) -> dict[str, Any]:
+def parsed(parse: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     return parse(True)
 
 

@@ -12,7 +12,19 @@ import warnings
 from pathlib import Path
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
-HEAVY = ("faiss", "great_expectations", "matplotlib", "mlflow", "numpy", "pandas", "pyarrow", "pyspark", "xgboost")
+HEAVY = (
+    "faiss",
+    "great_expectations",
+    "jax",
+    "keras",
+    "matplotlib",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pyspark",
+    "xgboost",
+)
 # Airflow's own provider of sensors imports a name that Airflow has moved.
 AIRFLOWS_OWN = "The `airflow.utils.operator_helpers.determine_kwargs` attribute is deprecated"
 

@@ -36,7 +36,7 @@ def nightly(parsed: dict[str, Any]) -> dict[str, Any]:
 def test_files_are_read_without_errors_or_warnings(parsed: dict[str, Any]) -> None:
     assert parsed["errors"] == {}
     assert parsed["warnings"] == {}
-    assert set(parsed["dags"]) == {"audit_review", "backfill", "nightly", "training", "watch"}
+    assert set(parsed["dags"]) == {"audit_review", "backfill", "feedback", "nightly", "training", "watch"}
 
 
 def test_reading_imports_no_engine_and_no_model_library(parsed: dict[str, Any]) -> None:
@@ -114,10 +114,19 @@ def test_the_schedule_gives_the_day_of_the_data(nightly: dict[str, Any]) -> None
 
 def test_every_dag_takes_its_days_and_a_market(parsed: dict[str, Any]) -> None:
     for name, dag in parsed["dags"].items():
-        for day in {"backfill": ("from", "to"), "watch": ()}.get(name, ("ds",)):
+        for day in {"backfill": ("from", "to"), "feedback": (), "watch": ()}.get(name, ("ds",)):
             assert dag["params"][day]["format"] == "date"
             assert dag["params"][day]["type"] == ["null", "string"]
         assert dag["params"]["market"]["type"] == "string"
+
+
+def test_feedback_runs_by_hand_unless_the_schedule_is_on(
+    parsed: dict[str, Any], parse: Callable[..., dict[str, Any]]
+) -> None:
+    assert parsed["dags"]["feedback"]["schedule"] is None
+    scheduled = parse(True, NIGHTJAR_SCHEDULE="on")["dags"]["feedback"]
+    assert (scheduled["schedule"], scheduled["catchup"], scheduled["max_active_runs"]) == ("*/15 * * * *", False, 1)
+    assert scheduled["tasks"]["apply"]["pool"] == "heavy"
 
 
 @pytest.mark.parametrize(

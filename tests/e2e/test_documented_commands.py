@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(
     r"(?:^|[`\s/])nightjar ((?:import|simulate|nightly|night|run|plan|train|rollback|manifest|migrate|"
-    r"show|tables|lineage|report|releases|quarantine|backfill|restore|up|down|doctor|"
+    r"show|tables|lineage|report|releases|quarantine|backfill|restore|takedown|feedback|export|explain|"
+    r"up|down|doctor|"
     r"waive|hold|resume|flag|findings|answer|review|ethics|audit)(?: [^`\n|;#)]*)?)"
 )
 NEED_ARGUMENTS = (
@@ -29,6 +30,9 @@ NEED_ARGUMENTS = (
     "report",
     "backfill",
     "restore",
+    "takedown",
+    "export",
+    "explain",
     "waive",
     "hold",
     "resume",
@@ -37,7 +41,7 @@ NEED_ARGUMENTS = (
     "review",
     "audit",
 )
-LOOKS = ("plan", "show", "tables", "lineage", "report", "releases", "quarantine")
+LOOKS = ("plan", "show", "tables", "lineage", "report", "releases", "quarantine", "explain")
 
 
 def commands():

@@ -1,13 +1,15 @@
 """One night end to end, and the laws that hold over every table that it made."""
 
 import datetime as dt
+import json
+from pathlib import Path
 
 import pytest
 
 from jobs import releases, steps
 from jobs.contract import Artifact, DayRange, Table
 from jobs.landing import landed_rows
-from jobs.ops import RUN
+from jobs.ops import INDEX, RUN
 from tests.e2e.conftest import FIRST, LAST_HISTORY, NIGHT, land
 
 DAY = dt.date.fromisoformat(NIGHT)
@@ -81,6 +83,17 @@ def test_a_model_was_trained_gated_and_pinned(world):
     assert set(lists["model_version"]) == {f"{pins[0]['model']}/1"}
 
 
+def test_every_index_is_measured_and_in_its_log(world):
+    rows = world.lake.rows(INDEX.name, ds=NIGHT).to_pylist()
+    assert {"models.item_index", "models.content_index"} <= {row["artifact"] for row in rows}
+    for row in rows:
+        described = json.loads((Path(row["path"]) / "index.json").read_text())
+        assert row["recall_at_100"] >= 0.95 and row["count"] > 0
+        assert {name: row[name] for name in ("kind", "count", "dimension", "metric", "ids_sha256")} == {
+            name: described[name] for name in ("kind", "count", "dimension", "metric", "ids_sha256")
+        }
+
+
 def test_nothing_that_landed_is_lost(world):
     for feed in ("events", "impressions", "orders", "users", "items"):
         counts = world.lake.counts(f"bronze.{feed}")
@@ -91,8 +104,6 @@ def test_nothing_that_landed_is_lost(world):
 
 
 def test_planted_faults_are_quarantined_and_counted(world):
-    import json
-
     planted = json.loads((world.home / "truth" / "demo" / "planted.json").read_text())
     refused = world.lake.rows("ops.quarantine").to_pandas()
     events = refused[refused["source"] == "silver.events"]

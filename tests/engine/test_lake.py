@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from deltalake import DeltaTable
 
 from jobs import ops
 from jobs.catalog import Catalog
@@ -245,18 +246,56 @@ def test_migrate_adds_nullable_columns_and_keeps_the_rows(lake):
         ],
     )
     done = migrate(lake, Catalog({wider.name: Node(wider, print)}))
-    assert done == [{"table": "silver.things", "added": "tag, parts"}]
+    assert done == [{"table": "silver.things", "added": "tag, parts", "kept": "", "then": ""}]
     assert lake.differences(wider, lake.ensure(wider)) == []
     assert [(r["n"], r["tag"], r["parts"]) for r in lake.rows(PLAIN.name).to_pylist()] == [(1, None, None)]
     assert migrate(lake, Catalog({wider.name: Node(wider, print)})) == []
+
+
+RETYPED = replace(PLAIN, columns=[Column("n", "string", "Number.")])
+
+
+def catalog_of(*contracts: Table) -> Catalog:
+    return Catalog({c.name: Node(c, print) for c in contracts})
 
 
 def test_migrate_refuses_a_retyped_column_and_changes_no_table(lake):
     lake.ensure(SLICED)
     lake.ensure(PLAIN)
     wider = replace(SLICED, columns=[*SLICED.columns, Column("tag", "string", "Tag.")])
-    retyped = replace(PLAIN, columns=[Column("n", "string", "Number.")])
-    catalog = Catalog({c.name: Node(c, print) for c in (wider, retyped)})
-    with pytest.raises(ContractError, match='silver.things cannot be migrated in place: column n is "long"'):
-        migrate(lake, catalog)
+    said = 'silver.things cannot be migrated in place: column n is "long".*migrate --renew silver.things` keeps the old'
+    with pytest.raises(ContractError, match=said):
+        migrate(lake, catalog_of(wider, RETYPED))
+    with pytest.raises(ContractError, match="no table .'silver.thing'. to renew"):
+        migrate(lake, catalog_of(wider, RETYPED), ["silver.thing"])
     assert lake.differences(SLICED, lake.open(SLICED.name)) == []
+
+
+def test_a_renewed_table_is_empty_and_its_old_version_is_kept(lake):
+    publish(lake, PLAIN, "a", {"ds=2024-03-01": [1], "ds=2024-03-03": [2]}, DayRange(D1, D3))
+    (done,) = migrate(lake, catalog_of(RETYPED), [PLAIN.name])
+    first = lake.path(PLAIN.name).with_name("things.v1")
+    assert done == {
+        "table": "silver.things",
+        "added": "",
+        "kept": str(first),
+        "then": "nightjar run silver.things --from 2024-03-01 --to 2024-03-03",
+    }
+    assert lake.differences(RETYPED, lake.open(PLAIN.name)) == [] and lake.days(PLAIN.name) == []
+    assert sorted(DeltaTable(str(first)).to_pyarrow_table()["n"].to_pylist()) == [1, 2]
+    migrate(lake, catalog_of(PLAIN), [PLAIN.name])
+    assert first.exists() and first.with_name("things.v2").exists()
+
+
+def test_a_table_that_did_not_change_is_not_renewed(lake):
+    publish(lake, PLAIN, "a", {"ds=2024-03-01": [1]}, DayRange.day(D1))
+    assert migrate(lake, catalog_of(PLAIN), [PLAIN.name]) == []
+    assert lake.days(PLAIN.name) == [D1]
+
+
+def test_history_is_never_begun_anew(lake):
+    lists = replace(SLICED, name="serving.things", append=True)
+    lake.ensure(lists)
+    retyped = replace(lists, columns=[lists.columns[0], Column("n", "string", "Number.")])
+    with pytest.raises(ContractError, match="serving.things cannot be migrated.*is history and is never begun anew"):
+        migrate(lake, catalog_of(retyped), [lists.name])

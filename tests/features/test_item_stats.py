@@ -18,6 +18,7 @@ DAILY = (
     "negatives int, play_sum double, plays int, rating_sum double, ratings int, "
     "amount_minor bigint, discount_minor bigint"
 )
+TAKEDOWN = "ds date, item_id bigint, active boolean, at_ms bigint"
 DS = "2024-03-28"
 
 
@@ -41,10 +42,11 @@ def daily(
     return (ds, item_id, shown, clicks, targets, users, bought, negatives, *play, *rating, *money)
 
 
-def stats(spark, items, days=(), timezone="UTC"):
+def stats(spark, items, days=(), timezone="UTC", takedowns=()):
     made = build(
         literal(spark, ITEMS, items),
         literal(spark, DAILY, days),
+        literal(spark, TAKEDOWN, takedowns),
         days=DayRange.day(DS),
         params=Params(),
         market=Market("test", timezone=timezone),
@@ -201,6 +203,19 @@ def test_the_head_is_the_share_with_most_exposure(spark):
     assert [i for i, r in sorted(found.items()) if not r["is_long_tail"]] == [4]
 
 
+def test_the_newest_order_up_to_the_day_takes_an_item_down_or_lets_it_back(spark):
+    orders = [
+        ("2024-03-01", 1, True, 1),  # holds until it is lifted
+        ("2024-03-01", 2, True, 1),
+        ("2024-03-28", 2, False, 5),
+        ("2024-03-28", 3, False, 5),
+        ("2024-03-28", 3, True, 6),  # later on the same day
+        ("2024-03-29", 4, True, 9),  # tomorrow
+    ]
+    found = stats(spark, [item(i) for i in (1, 2, 3, 4)], takedowns=orders)
+    assert {i: r["is_eligible"] for i, r in found.items()} == {1: False, 2: True, 3: False, 4: True}
+
+
 def test_a_range_is_its_days_one_by_one(spark):
     days = DayRange(dt.date(2024, 3, 26), dt.date(2024, 3, 28))
     items = [item(i, f"2024-03-{d}", price=100 + d * i) for i in (1, 2, 3) for d in range(20, 29)]
@@ -214,6 +229,7 @@ def test_a_range_is_its_days_one_by_one(spark):
         made = build(
             literal(spark, ITEMS, items),
             literal(spark, DAILY, of_days),
+            literal(spark, TAKEDOWN, [("2024-03-27", 1, True, 1), ("2024-03-28", 1, False, 2)]),
             days=days,
             params=Params(),
             market=Market("test"),

@@ -14,6 +14,7 @@ from features.windows import decay, spread, summed
 from jobs.catalog import discover
 from jobs.contract import DayRange, Table, TableInput
 from jobs.landing import BY_NAME
+from jobs.ops import BY_NAME as LOGS
 from jobs.runner import conform
 from jobs.settings import Market
 
@@ -138,7 +139,7 @@ def test_a_range_of_days_is_the_same_as_its_days_one_by_one(frame, name):
     assert not without, "give this test the feature's other inputs"
     rng, frames = random.Random(name), {}
     for table in [i.table for i in node.table_inputs]:
-        contract = catalog.table(table)
+        contract = LOGS[table] if table in LOGS else catalog.table(table)
         frames[table] = frame(", ".join(f"{c.name} {c.type}" for c in contract.schema), daily_rows(rng, contract))
     order = ["ds", *node.contract.keys]
     once = build(node, frames, BUILT).orderBy(*order).collect()

@@ -1,7 +1,8 @@
 """The contract of every candidate channel, present and future, in a planted world of two tastes.
 
 Users like items 1 to 12 or items 21 to 32. User 1001 has all of the first but 12, user 1002 all of the second but
-32: the one item that is right for each is the one that is missing.
+32: the one item that is right for each is the one that is missing. Models are fitted on the users 1 to 40 alone, so
+both are new since the fit; item 13 is new and known by its text only.
 """
 
 from __future__ import annotations
@@ -14,22 +15,33 @@ import pytest
 
 from jobs.catalog import discover
 from jobs.contract import ArtifactInput, DayRange
+from jobs.runner import conform
 from jobs.settings import Market
-from models import als, item_index, recall
+from models import als, crowd, item2vec, item_index, lightgcn, neighbours, recall, topics
+from models import item_neighbours as together
 from models.ann import IndexParams, build_index
-from models.channels.channel import discover_channels
-from models.item_neighbours import Params as NeighbourParams
-from models.item_neighbours import build as neighbours
+from models.channels.channel import AUDITED_DEPTH, Call, discover_channels
+from models.recall import is_audited, recalled
 
 DS = dt.date(2024, 3, 10)
 DAYS = DayRange.day(DS)
 CHANNELS = discover_channels()
 CATALOG = discover()
 FIRST, SECOND = list(range(1, 13)), list(range(21, 33))
+NEW = 13
 KNOWS_ONE, KNOWS_OTHER, KNOWS_UNKNOWN, COLD, GONE = 1001, 1002, 1003, 1004, 1005
 RIGHT = {KNOWS_ONE: 12, KNOWS_OTHER: 32}
 NOT_ELIGIBLE = (2, 31)
-IMPERSONAL = {"features.item_stats", "features.user_activity"}
+IMPERSONAL = {"features.item_stats", "features.user_activity", "silver.curated"}
+ABOUT_ITEMS = ("features.item_stats", "features.item_content", "silver.items")
+TASTE = sorted(name for name, each in CHANNELS.items() if not each.channel.explores)
+FITTED = {
+    "models.als": (als, als.Params(factors=2)),
+    "models.item2vec": (item2vec, item2vec.Params(dimensions=8, clusters=2, epochs=30)),
+    "models.lightgcn": (lightgcn, lightgcn.Params(dimensions=8, steps=100)),
+    "models.topics": (topics, topics.Params(topics=2)),
+    "models.crowd": (crowd, crowd.Params()),
+}
 
 
 def likes() -> dict[int, list[int]]:
@@ -41,9 +53,59 @@ def likes() -> dict[int, list[int]]:
 
 def table_of(spark, name: str, rows: list[dict]):
     contract = CATALOG.table(name)
-    zero = {"string": None, "boolean": False, "double": 0.0}
+    zero = {"string": None, "boolean": False, "double": 0.0, "date": None}
     made = [tuple({"ds": DS, **row}.get(c.name, zero.get(c.type, 0)) for c in contract.schema) for row in rows]
     return spark.createDataFrame(made, ", ".join(f"{c.name} {c.type}" for c in contract.schema))
+
+
+def planted_items() -> list[dict]:
+    return [
+        {
+            "item_id": i,
+            "is_eligible": i not in NOT_ELIGIBLE,
+            "target_users_7d": {2: 100, NEW: 0}.get(i, i),
+            "category": "a" if i < 20 else "b",
+            "creator_id": 1 if i < 20 else 2,
+            "place": "east" if i < 20 else "west",
+            "quality": 0.0 if i == NEW else (i % 20) / 20,
+            "is_long_tail": True,
+            "age_days": 0 if i in (12, 32, NEW) else 40,
+            "vector": [float(i < 20), float(i > 20)],
+        }
+        for i in [*FIRST, NEW, *SECOND]
+    ]
+
+
+def planted_people() -> dict[str, list[dict]]:
+    """What is known of users beside their actions, and of creators."""
+    side = {u: of[0] < 20 for u, of in likes().items() if of[0] < 40}
+    places = {True: "east", False: "west"}
+    interests = [
+        {"user_id": u, "kind": kind, "value": value, "weight": 1.0, "share": 1.0}
+        for u, first in side.items()
+        for kind, value in (("category", "a" if first else "b"), ("creator", "1" if first else "2"))
+    ]
+    profiles = [
+        {
+            "user_id": u,
+            "region": "north" if first else "south",
+            "device": "one" if first else "two",
+            "city_tier": 1 + first,
+        }
+        for u, first in side.items()
+    ]
+    return {
+        "features.user_interests": interests,
+        "features.user_profile": profiles,
+        "features.user_context": [{"user_id": u, "districts": [places[first]]} for u, first in side.items()],
+        "silver.surveys": [
+            {"survey_id": str(u), "user_id": u, "at_ms": 1, "kind": "interests", "answer": "a|c" if first else "b"}
+            for u, first in side.items()
+        ],
+        "features.creator_stats": [
+            {"creator_id": c, "stage": "novice", "quality": quality} for c, quality in ((1, 0.9), (2, 0.9), (3, 0.1))
+        ],
+    }
 
 
 def planted_tables(spark) -> dict:
@@ -58,67 +120,63 @@ def planted_tables(spark) -> dict:
         for u, of in likes().items()
     ]
     sequence = table_of(spark, "features.user_sequence", sequences)
-    items = [
-        {
-            "item_id": i,
-            "is_eligible": i not in NOT_ELIGIBLE,
-            "target_users_7d": 100 if i == 2 else i,
-            "category": "a" if i < 20 else "b",
-            "vector": [float(i < 20), float(i > 20)],
-        }
-        for i in FIRST + SECOND
-    ]
-    interests = [
-        {"user_id": u, "kind": "category", "value": "a" if of[0] < 20 else "b", "weight": 1.0, "share": 1.0}
+    daily = [
+        {"user_id": u, "item_id": i, "strength": 2.0, "targets": 1, "last_ms": 9 - n}
         for u, of in likes().items()
-        if of[0] < 40
+        for n, i in enumerate(of)
     ]
+    items = planted_items()
     return {
         "features.user_sequence": sequence,
         "features.user_activity": table_of(
             spark, "features.user_activity", [{"user_id": u} for u in (*likes(), COLD) if u != GONE]
         ),
-        "features.item_stats": table_of(spark, "features.item_stats", items),
-        "features.item_content": table_of(spark, "features.item_content", items),
-        "features.user_interests": table_of(spark, "features.user_interests", interests),
-        "silver.items": table_of(spark, "silver.items", items),
-        "candidates.item_neighbours": neighbours(sequence, days=DAYS, params=NeighbourParams()),
-        "silver.user_item_daily": table_of(
-            spark,
-            "silver.user_item_daily",
-            [{"user_id": u, "item_id": i, "strength": 2.0, "targets": 1} for u, of in likes().items() for i in of],
+        **{
+            name: table_of(spark, name, items)
+            for name in ("features.item_stats", "features.item_content", "silver.items")
+        },
+        **{name: table_of(spark, name, rows) for name, rows in planted_people().items()},
+        "silver.curated": table_of(
+            spark, "silver.curated", [{"item_id": i, "ends_at_ms": 10**13, "boost": 1.0} for i in (3, 22)]
         ),
+        "candidates.item_neighbours": together.build(
+            sequence, days=DAYS, params=together.Params(half_life_days=30_000.0)
+        ),
+        "silver.user_item_daily": table_of(spark, "silver.user_item_daily", daily),
     }
 
 
-def planted_artifacts(root) -> dict:
-    folders = {name: root / name for name in ("models.als", "models.item_index", "models.content_index")}
-    for folder in folders.values():
-        folder.mkdir()
-    ids = np.array(FIRST + SECOND)
-    crowd = [(u, i) for u, of in likes().items() if u <= 40 for i in of]
-    params = als.Params(factors=2)
-    factors = als.fit(
-        np.array([u - 1 for u, _ in crowd]),
-        np.searchsorted(ids, [i for _, i in crowd]),
-        np.full(len(crowd), 2.0),
-        (40, 24),
-        params,
+def planted_artifacts(root, tables: dict) -> dict:
+    def folder(name: str) -> Path:
+        (root / name).mkdir()
+        return root / name
+
+    found = {}
+    crowd_only = tables["silver.user_item_daily"].where("user_id <= 40")
+    for name, (model, params) in FITTED.items():
+        model.build(crowd_only, days=DAYS, params=params, out=folder(name))
+        found[name] = root / name
+    item_index.build(found["models.als"], days=DAYS, params=item_index.Params(), out=folder("models.item_index"))
+    rows = sorted(planted_items(), key=lambda row: row["item_id"])
+    content = np.array([row["vector"] for row in rows], np.float32)
+    build_index(np.array([row["item_id"] for row in rows]), content, folder("models.content_index"), IndexParams())
+    neighbours.build(
+        *(tables[name] for name in ("candidates.item_neighbours", "features.item_content", "features.item_stats")),
+        root / "models.content_index",
+        days=DAYS,
+        params=neighbours.Params(),
+        out=folder("models.neighbours"),
     )
-    np.save(folders["models.als"] / "item_ids.npy", ids)
-    np.save(folders["models.als"] / "item_factors.npy", factors)
-    (folders["models.als"] / "params.json").write_text(
-        '{"factors": 2, "regularization": 0.05, "alpha": 10.0, "iterations": 12, "seed": 7, "min_items": 20}'
-    )
-    build_index(ids, factors, folders["models.item_index"], item_index.Params())
-    content = np.array([[i < 20, i > 20] for i in ids], np.float32)
-    build_index(ids, content, folders["models.content_index"], IndexParams())
-    return folders
+    return {
+        **found,
+        **{name: root / name for name in ("models.item_index", "models.content_index", "models.neighbours")},
+    }
 
 
 @pytest.fixture(scope="module")
 def world(spark, tmp_path_factory):
-    return {**planted_tables(spark), **planted_artifacts(tmp_path_factory.mktemp("artifacts"))}
+    tables = planted_tables(spark)
+    return {**tables, **planted_artifacts(tmp_path_factory.mktemp("artifacts"), tables)}
 
 
 def arguments(world: dict, inputs) -> dict:
@@ -128,23 +186,26 @@ def arguments(world: dict, inputs) -> dict:
     return {i.argument: world[name] for i, name in names.items()}
 
 
+def found_by(given: dict, *names: str):
+    """Rows of channels by themselves, before the recall table's rules."""
+    given = {**given, "user_sequence": given["user_sequence"].withColumn("audited", is_audited(1.0))}
+    return recalled([Call(CHANNELS[n], given, DAYS, CHANNELS[n].params(), Market("t")) for n in names])
+
+
 @pytest.fixture(scope="module")
 def raw(world):
-    """What every channel recalls by itself, before the recall table's rules."""
-    found = {}
-    for name, each in CHANNELS.items():
-        made = each.recall(**arguments(world, each.channel.inputs), days=DAYS, params=each.params(), market=Market("t"))
-        rows = made.select("ds", "user_id", "item_id", "score", "seed_item_id").collect()
-        found[name] = sorted(rows, key=lambda r: (r["user_id"], -r["score"], r["item_id"]))
-    return found
+    """What every channel recalls by itself."""
+    rows = found_by(arguments(world, recall.CONTRACT.inputs), *CHANNELS).collect()
+    found = {name: [r for r in rows if r["channel"] == name] for name in CHANNELS}
+    return {name: sorted(of, key=lambda r: (r["user_id"], -r["score"], r["item_id"])) for name, of in found.items()}
 
 
-def build(world, **params):
-    made = recall.build(
-        **arguments(world, recall.CONTRACT.inputs), days=DAYS, params=recall.Params(**params), market=Market("t")
-    )
+def build(world, again=lambda frame: frame, **params):
+    given = arguments(world, recall.CONTRACT.inputs)
+    given = {name: each if isinstance(each, Path) else again(each) for name, each in given.items()}
+    made = recall.build(**given, days=DAYS, params=recall.Params(**params), market=Market("t"))
     order = ["channel", "user_id", "rank"]
-    return made.select(*order, "ds", "item_id", "score", "seed_item_id").orderBy(*order).collect()
+    return conform(recall.CONTRACT, made).orderBy(*order).collect()
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +226,7 @@ def test_there_are_channels():
     assert {"embedding", "item_cf", "own_history", "popular"} <= set(CHANNELS)
 
 
-@pytest.mark.parametrize("name", CHANNELS)
+@pytest.mark.parametrize("name", TASTE)
 @pytest.mark.parametrize("user", RIGHT)
 def test_the_missing_item_of_the_own_taste_comes_first(raw, name, user):
     rows = of_user(raw[name], user)
@@ -177,6 +238,34 @@ def test_the_missing_item_of_the_own_taste_comes_first(raw, name, user):
         assert new[0] == RIGHT[user]
     else:
         assert {r["item_id"] for r in rows} <= set(likes()[user])
+
+
+@pytest.mark.parametrize("name", sorted(set(CHANNELS) - set(TASTE)))
+@pytest.mark.parametrize(("user", "other"), [(KNOWS_ONE, SECOND), (KNOWS_OTHER, FIRST)])
+def test_who_explores_is_led_to_the_other_taste(raw, name, user, other):
+    found = {r["item_id"] for r in of_user(raw[name], user)}
+    assert found and found <= set(other)
+
+
+@pytest.mark.parametrize("name", ["content", "new_items"])
+def test_an_item_of_today_is_found_by_its_text_without_a_refit(raw, name):
+    assert NEW in {r["item_id"] for r in of_user(raw[name], KNOWS_ONE)}
+    assert NEW not in {r["item_id"] for r in of_user(raw[name], KNOWS_OTHER)}
+
+
+def test_a_session_ends_at_the_gap(spark, world, frame):
+    hour = 3_600_000
+    sequence = frame(
+        "ds date, user_id bigint, items array<bigint>, strengths array<double>, last_ms array<bigint>",
+        [
+            (DS, 1, [1, 21], [1.0, 1.0], [9 * hour, 8 * hour]),
+            (DS, 2, [1, 21], [1.0, 1.0], [9 * hour, 9 * hour - 60_000]),
+        ],
+    )
+    rows = found_by({**arguments(world, recall.CONTRACT.inputs), "user_sequence": sequence}, "session").collect()
+    # the second user was at 21 a minute before 1, the first an hour before
+    assert {r["seed_item_id"] for r in of_user(rows, 1)} == {1}
+    assert {r["seed_item_id"] for r in of_user(rows, 2)} == {1, 21}
 
 
 @pytest.mark.parametrize("name", CHANNELS)
@@ -205,19 +294,26 @@ def test_a_seed_is_one_of_the_user_s_own_items(raw, name):
     assert all(r["seed_item_id"] is None or r["seed_item_id"] in likes()[r["user_id"]] for r in raw[name])
 
 
-@pytest.mark.parametrize("name", CHANNELS)
-def test_a_day_without_data_has_no_candidates(world, name):
-    each = CHANNELS[name]
-    given = arguments(world, each.channel.inputs)
+def test_a_day_without_data_has_no_candidates(world):
+    given = arguments(world, recall.CONTRACT.inputs)
     empty = {k: v if isinstance(v, Path) else v.limit(0) for k, v in given.items()}
-    assert each.recall(**empty, days=DAYS, params=each.params(), market=Market("t")).count() == 0
+    assert found_by(empty, *CHANNELS).count() == 0
+
+
+@pytest.mark.parametrize("lacking", ["silver.surveys", "features.user_context", "features.user_profile"])
+def test_a_market_without_the_data_of_a_channel_goes_without_it(world, raw, lacking):
+    reads = [n for n, each in CHANNELS.items() if any(getattr(i, "table", "") == lacking for i in each.channel.inputs)]
+    given = arguments({**world, lacking: world[lacking].limit(0)}, recall.CONTRACT.inputs)
+    assert (
+        reads and found_by(given, *reads, "item_cf").select("channel").distinct().collect()[0]["channel"] == "item_cf"
+    )
 
 
 # -- the recall table ----------------------------------------------------------------------------
 
 
-def test_two_builds_are_equal(world, built):
-    assert build(world) == built
+def test_two_builds_on_other_partitions_are_equal(world, built):
+    assert build(world, lambda frame: frame.repartition(5)) == built
 
 
 def test_no_candidate_is_ineligible_though_the_most_popular_is(built, raw):
@@ -241,6 +337,12 @@ def test_ranks_run_from_1_by_score(built):
         assert [r["score"] for r in rows] == sorted((r["score"] for r in rows), reverse=True)
 
 
-def test_the_limit_keeps_the_first_and_a_channel_can_be_off(world, built):
-    found = build(world, limit=3, off=("popular",), options={"own_history": {"half_life_days": 30.0}})
-    assert found == [r for r in built if r["rank"] <= 3 and r["channel"] != "popular"]
+def test_the_depth_keeps_the_first_and_a_channel_can_be_off(world):
+    everything = build(world, audited=1.0)
+    found = build(world, audited=0.0, off=("popular",), options={"own_history": {"half_life_days": 30.0}})
+    depth = {name: each.channel.depth for name, each in CHANNELS.items()}
+    assert {r["audited"] for r in everything} == {True} and max(r["rank"] for r in everything) <= AUDITED_DEPTH
+    kept = [r for r in everything if r["rank"] <= depth[r["channel"]] and r["channel"] != "popular"]
+    assert [(r["channel"], r["user_id"], r["item_id"]) for r in found] == [
+        (r["channel"], r["user_id"], r["item_id"]) for r in kept
+    ]

@@ -4,6 +4,7 @@ import pytest
 
 from jobs.contract import DayRange
 from jobs.runner import conform
+from jobs.settings import Market
 from models.fallback import CONTRACT, Params, build
 
 DS = "2024-03-10"
@@ -56,7 +57,10 @@ def lists(spark):
         literal(spark, PROFILE, people),
         literal(spark, PAIRS, liked),
         days=DayRange.day(DS),
-        params=Params(length=4, min_region_users=3, category_share=0.5),
+        params=Params(min_region_users=3),
+        market=Market(
+            "demo", surfaces={"feed": {"length": 4, "rules": {"category_share": {"share": 0.5, "ceiling": 0.5}}}}
+        ),
     )
     found: dict[str, list] = {}
     for row in conform(CONTRACT, made).orderBy("segment", "rank").collect():
@@ -85,6 +89,10 @@ def test_a_region_with_few_active_users_or_none_named_has_no_list(lists):
 
 def test_the_reason_tells_the_people_of_the_segment(lists):
     assert lists["region=north"][0]["reasons"] == [
-        {"kind": "basic", "code": "popular", "text": "Liked by 2 people this week", "evidence": "2"}
+        {"kind": "basic", "code": "popular", "text": "Liked by 2 people this week", "evidence": '{"people_7d":2}'}
     ]
     assert {r["surface"] for r in lists["everyone"]} == {"feed"}
+
+
+def test_of_what_nobody_liked_nothing_is_claimed(lists):
+    assert [r["code"] for r in lists["everyone"][-1]["reasons"]] == ["suggested"]

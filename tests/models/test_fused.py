@@ -3,29 +3,33 @@ from __future__ import annotations
 import pytest
 
 from jobs.contract import DayRange
+from jobs.errors import ContractError
 from jobs.runner import conform
 from jobs.settings import Market
-from models.fused import CONTRACT, Params, build, excluded
+from models.fused import CONTRACT, Params, build, excluded, quotas_of
 from models.recall import CHANNELS
 
-RECALL = "ds date, channel string, user_id bigint, item_id bigint, rank int, seed_item_id bigint"
+RECALL = "ds date, channel string, user_id bigint, item_id bigint, rank int, seed_item_id bigint, score double"
 PAIRS = "ds date, user_id bigint, item_id bigint, rejections int, purchases int"
 EVENTS = "ds date, user_id bigint, item_id bigint, action string"
 ITEMS = "ds date, item_id bigint, category string, creator_id bigint, regions string, age_limit int"
+BADCASES = "ds date, user_id bigint, item_id bigint, stops boolean"
 PEOPLE = "ds date, user_id bigint, region string, age_years int, age_band string"
 DS = "2024-03-10"
 
 
-DEMO = Market("demo")
+NO_QUOTAS = {"feed": {"quotas": None}}
+DEMO = Market("demo", surfaces=NO_QUOTAS)
 
 
-def fused(frame, recall, pairs=(), events=(), items=(), people=(), market=DEMO, **params):
+def fused(frame, recall, pairs=(), events=(), items=(), people=(), badcases=(), market=DEMO, **params):
     made = build(
-        frame(RECALL, recall),
+        frame(RECALL, [(*row, row[4] / 10) for row in recall]),
         frame(PAIRS, list(pairs)),
         frame(EVENTS, list(events)),
         frame(ITEMS, list(items)),
         frame(PEOPLE, list(people)),
+        frame(BADCASES, list(badcases)),
         days=DayRange.day(DS),
         params=Params(**params),
         market=market,
@@ -58,6 +62,45 @@ def test_scores_are_sums_of_weighted_reciprocal_ranks(frame):
     assert (found[1, 10]["seed_item_id"], found[1, 11]["seed_item_id"]) == (77, None)
     # the seed is of the channel that contributed most
     assert (found[2, 10]["channel"], found[2, 10]["seed_item_id"]) == ("own_history", 10)
+    # every channel that found it, with rank, score and seed; what contributed most first
+    assert [tuple(source) for source in found[1, 10]["sources"]] == [
+        ("item_cf", 1, 0.1, 77),
+        ("popular", 2, 0.2, None),
+    ]
+
+
+def test_a_quota_holds_places_against_better_scores(frame):
+    rows = [(DS, "item_cf", 1, i, i, 77) for i in range(1, 9)] + [
+        (DS, "long_tail", 1, 20 + i, i, None) for i in (1, 2, 3)
+    ]
+    market = Market("demo", surfaces={"feed": {"quotas": None, "contexts": {"weekend": {"quotas": {"long_tail": 2}}}}})
+    found = fused(frame, rows, market=market, budget=5)
+    # the two first of long_tail enter, and stand where their scores put them
+    assert [(i, r["in_quota"]) for (_, i), r in found.items()] == [
+        (1, False),
+        (2, False),
+        (3, False),
+        (21, True),
+        (22, True),
+    ]
+
+
+def test_places_beyond_a_channel_s_depth_are_for_audits_alone(frame):
+    deep = CHANNELS["long_tail"].channel.depth
+    assert list(fused(frame, [(DS, "long_tail", 1, i, i, None) for i in (deep, deep + 1)])) == [(1, deep)]
+
+
+@pytest.mark.parametrize(
+    ("quotas", "message"),
+    [({"gossip": 1}, "no channels \\['gossip'\\]"), ({"long_tail": 200}, "leave none of the budget")],
+)
+def test_quotas_that_cannot_be_kept_are_refused(quotas, message):
+    with pytest.raises(ContractError, match=message):
+        quotas_of(Market("demo", surfaces={"feed": {"quotas": quotas}}), budget=200)
+
+
+def test_the_shipped_quotas_fit():
+    assert 0 < sum(quotas_of(Market("demo"), budget=200).values()) < 200
 
 
 def test_equal_scores_go_by_item_and_the_budget_is_kept(frame):
@@ -127,3 +170,18 @@ def test_restricted_items_need_a_known_region_and_age(frame):
         ],
     )
     assert {u: left(found, u) for u in (1, 2, 3, 4, 5)} == {1: [1, 2], 2: [], 3: [2], 4: [1], 5: []}
+
+
+def test_what_a_bad_case_stops_is_out_for_whom_it_happened_to(frame):
+    found = fused(
+        frame,
+        [(DS, "popular", user, item, item - 9, None) for user in (1, 2) for item in (10, 11, 12)],
+        badcases=[
+            ("2024-03-05", 1, 10, True),
+            # an item's own fault: nobody gets it
+            (DS, None, 11, True),
+            # this one is told and not acted on
+            (DS, 2, 12, False),
+        ],
+    )
+    assert set(found) == {(1, 12), (2, 10), (2, 12)}

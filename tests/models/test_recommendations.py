@@ -1,184 +1,202 @@
-"""The served lists: rules of the list, and reasons that hold."""
+"""The served lists: reasons that hold, in the reader's language, and every row held against the rules."""
 
 from __future__ import annotations
 
-import random
-from collections import Counter
+import json
 
 import pytest
 
 from jobs.contract import DayRange
 from jobs.runner import conform
-from models.recommendations import CONTRACT, Params, build, rerank
+from jobs.settings import Market
+from models.recommendations import CONTRACT, Params, build
 
 DS = "2024-03-10"
-PARAMS = Params()
-RANKED = (
-    "ds date, user_id bigint, item_id bigint, rank int, score double, channel string, channels array<string>, "
-    "seed_item_id bigint, model_version string"
-)
-PROFILE = "ds date, user_id bigint, consent_personalisation boolean"
-STATS = (
-    "ds date, item_id bigint, is_eligible boolean, rating_28d double, ratings_28d int, price_drop double, "
-    "target_users_7d int"
-)
-ITEMS = "ds date, item_id bigint, category string, brand string, original_id string, title string"
-INTERESTS = "ds date, user_id bigint, kind string, value string, share double"
-
-
-def literal(spark, schema, rows):
-    typed = spark.createDataFrame(list(rows), schema.replace("ds date", "ds string"))
-    return typed.withColumn("ds", typed["ds"].cast("date"))
-
-
-# -- rerank --------------------------------------------------------------------------------------
-
-
-def by_hand(categories: list[str], length=20, cap=6, ceiling=8) -> list[int]:
-    """Greedy in two passes: up to the cap of each category, then up to the ceiling; ranks from 1."""
-    taken: list[int] = []
-    for limit in (cap, ceiling):
-        for rank, category in enumerate(categories, 1):
-            of_category = sum(categories[t - 1] == category for t in taken)
-            if rank not in taken and of_category < limit and len(taken) < length:
-                taken.append(rank)
-    return sorted(taken)
-
-
-@pytest.fixture(scope="module")
-def drawn() -> dict[int, list[str]]:
-    """Categories of each user's candidates in order; from none to sixty candidates of one to six categories."""
-    rng = random.Random(11)
-    lists = {u: [rng.choice("abcdef"[: rng.randint(1, 6)]) for _ in range(rng.randint(0, 60))] for u in range(60)}
-    return {**lists, 100: ["a"] * 30, 101: ["a"] * 10 + ["b"] * 10, 102: list("aaaaaaaaabcdefghijklmnopqrst")}
-
-
-@pytest.fixture(scope="module")
-def reranked(spark, drawn):
-    rows = [(DS, u, 1000 * u + at, c, at) for u, of in drawn.items() for at, c in enumerate(of, 1)]
-    random.Random(1).shuffle(rows)
-    schema = "ds date, user_id bigint, item_id bigint, category string, rank int"
-    found: dict[int, list] = {u: [] for u in drawn}
-    for row in rerank(literal(spark, schema, rows), PARAMS).orderBy("user_id", "rank").collect():
-        found[row["user_id"]].append(row)
-    return found
-
-
-def test_lists_are_those_of_the_greedy_rule_in_order_of_score(drawn, reranked):
-    for user, categories in drawn.items():
-        assert [r["item_id"] - 1000 * user for r in reranked[user]] == by_hand(categories)
-        assert [r["rank"] for r in reranked[user]] == list(range(1, len(reranked[user]) + 1))
-
-
-def test_a_list_is_as_long_as_its_candidates_and_the_ceiling_allow(drawn, reranked):
-    for user, categories in drawn.items():
-        assert len(reranked[user]) == min(20, sum(min(n, 8) for n in Counter(categories).values()))
-
-
-def test_a_category_has_more_than_its_share_only_where_the_list_cannot_be_filled_otherwise(drawn, reranked):
-    over = 0
-    for user, categories in drawn.items():
-        most = max(Counter(r["category"] for r in reranked[user]).values(), default=0)
-        fillable = sum(min(n, 6) for n in Counter(categories).values()) >= 20
-        assert most <= (6 if fillable else 8)
-        over += most > 6
-    assert over, "some drawn list needs the ceiling, or this says nothing"
-
-
-# -- the whole list ------------------------------------------------------------------------------
-
-
 SEED = 99
-STATS_OF = {  # rating, ratings, price drop, users
-    16: (None, 0, 0.05, 0),
-    17: (None, 0, 0.049, 0),
-    18: (4.0, 3, 0.0, 0),
-    19: (4.0, 2, 0.0, 0),
-    20: (3.9, 9, 0.0, 0),
-    21: (None, 0, 0.0, 5),
-    22: (None, 0, 0.0, 4),
-    23: (5.0, 50, 0.5, 50),
+STATS = {
+    "is_eligible": True,
+    "ratings_28d": 0,
+    "price_drop": 0.0,
+    "target_users_7d": 0,
+    "popularity": 0.5,
+    "age_days": 70,
 }
-CHANNELS_OF = {10: ["item_cf", "own_history"], 11: ["item_cf"], 12: ["item_cf"], 13: ["embedding"], 23: ["item_cf"]}
-SEED_OF = {10: SEED, 11: SEED, 13: SEED, 23: SEED}
-BRAND_OF = {14: "acme", 15: "dull", 23: "acme"}
-LISTED = range(10, 25)
+# what is particular of an item, its row and the user's list
+ITEM = {
+    14: {"brand": "acme"},
+    15: {"brand": "dull"},
+    20: {"duration_ms": 300_000},
+    21: {"duration_ms": 600_000},
+    24: {"category": "shoes"},
+    40: {"brand": "acme"},
+}
+STAT = {
+    16: {"price_drop": 0.05, "price_minor": 950, "highest_price_minor": 1000},
+    17: {"price_drop": 0.049, "price_minor": 951, "highest_price_minor": 1000},
+    18: {"rating_28d": 4.0, "ratings_28d": 3},
+    19: {"rating_28d": 4.0, "ratings_28d": 2},
+    22: {"people_7d": 5},
+    23: {"target_users_7d": 4, "age_days": 6},
+    25: {"popularity": 0.8},
+    26: {"age_days": 7},
+    40: {"price_drop": 0.5, "price_minor": 1, "highest_price_minor": 2, "rating_28d": 5.0, "ratings_28d": 50},
+}
+RANKED = {
+    10: {"channels": ["item_cf", "own_history"], "seed_item_id": SEED},
+    11: {"channels": ["item_cf"], "seed_item_id": SEED},
+    12: {"channels": ["item_cf"]},
+    13: {"channels": ["own_history"], "seed_item_id": 13},
+    25: {"channels": ["popular_region"]},
+    40: {"channels": ["item_cf"], "seed_item_id": SEED},
+}
+PLACED = {
+    30: {"style_match": 0.853, "style_items": 3},
+    31: {"style_match": 0.49, "style_items": 3},
+    32: {"slot_type": "curated"},
+    33: {"slot_type": "exploration", "arm": "long_tail", "propensity": 0.1},
+    40: {"style_match": 0.9, "style_items": 1},
+}
+LISTED = [*range(10, 27), 30, 31, 32, 33, 40]
+PLACES = [
+    "rank",
+    "slot_type",
+    "rank_before",
+    "score_before",
+    "score_after",
+    "propensity",
+    "arm",
+    "style_match",
+    "style_items",
+]
+
+
+def placed(rank: int, item: int, **more) -> tuple:
+    row = {"rank": rank, "slot_type": "organic", "rank_before": rank, "score_before": 1.0, "score_after": 1.0, **more}
+    values = [row.get(name) for name in PLACES]
+    return (values[0], item, *values[1:])
+
+
+def serve(tables, log, market, *, people=(), items=(), stats=(), ranked=(), daily=(), events=(), contexts=()):
+    told = [
+        ("category", "shoes", 0.123),
+        ("category", "c40", 0.09),
+        ("brand", "acme", 0.5),
+        ("brand", "dull", 0.09),
+    ]
+    made = build(
+        tables("serving.decision_log", log, DS),
+        tables("candidates.ranked", ranked, DS),
+        tables("candidates.contexts", contexts, DS),
+        tables("features.user_profile", people, DS),
+        tables("features.item_stats", stats, DS),
+        tables("silver.items", items, DS),
+        tables("features.user_interests", [dict(user_id=1, kind=k, value=v, share=s) for k, v, s in told], DS),
+        tables("silver.user_item_daily", list(daily), DS),
+        tables("silver.events", list(events), DS),
+        days=DayRange.day(DS),
+        params=Params(),
+        market=market,
+    )
+    return {(r["user_id"], r["item_id"]): r.asDict(recursive=True) for r in conform(CONTRACT, made).collect()}
+
+
+def described(listed):
+    """Items and their statistics, each of a category of its own unless `ITEM` says otherwise."""
+    items = [
+        {"item_id": i, "category": f"c{i}", "original_id": f"i{i}", "title": f"T{i}", **ITEM.get(i, {})}
+        for i in (*listed, SEED)
+    ]
+    return items, [{"item_id": i, **STATS, **STAT.get(i, {})} for i in listed]
+
+
+LONG = Market("demo", surfaces={"feed": {"length": 50}})
 
 
 @pytest.fixture(scope="module")
-def served(spark):
+def served(tables):
+    items, stats = described(LISTED)
     ranked = [
-        (DS, 1, i, i - 9, 1 / i, "popular", CHANNELS_OF.get(i, ["popular"]), SEED_OF.get(i), "m/1") for i in LISTED
+        {
+            "user_id": u,
+            "item_id": i,
+            "score": 1 / i,
+            "channel": "popular",
+            "channels": ["x"],
+            "model_version": m,
+            **RANKED.get(i, {}),
+        }
+        for u, m in ((1, "m/1"), (2, "m/1"), (3, "popularity"))
+        for i in LISTED
     ]
-    ranked += [
-        (DS, 2, 10, 1, 0.5, "popular", ["popular"], None, "m/1"),
-        (DS, 3, 30, 1, 0.9, "popular", ["popular"], None, "m/1"),
-        (DS, 3, 24, 2, 0.5, "popular", ["popular"], None, "m/1"),
-        (DS, 3, 31, 3, 0.4, "popular", ["popular"], None, "m/1"),
+    log = [
+        {
+            "surface": "feed",
+            "user_id": 1,
+            "context": "commute",
+            "placed": [placed(n, i, **PLACED.get(i, {})) for n, i in enumerate(LISTED, 1)],
+        },
+        {
+            "surface": "feed",
+            "user_id": 2,
+            "context": "usual",
+            "placed": [placed(1, 22), placed(2, 20), placed(3, 30, **PLACED[30])],
+        },
+        {"surface": "feed", "user_id": 3, "context": "usual", "placed": [placed(1, 12)]},
     ]
-    stats = [(DS, i, i != 30, *STATS_OF.get(i, (None, 0, 0.0, 0))) for i in (*LISTED, 30)]
-    items = [(DS, i, "shoes" if i == 24 else f"c{i}", BRAND_OF.get(i), f"i{i}", f"T{i}") for i in (*LISTED, 30, SEED)]
-    made = build(
-        literal(spark, RANKED, ranked),
-        literal(spark, PROFILE, [(DS, 1, True), (DS, 2, False), (DS, 3, True)]),
-        literal(spark, STATS, stats),
-        literal(spark, ITEMS, items),
-        literal(
-            spark,
-            INTERESTS,
-            [
-                (DS, 1, "category", "shoes", 0.123),
-                (DS, 1, "category", "c23", 0.2),
-                (DS, 1, "brand", "acme", 0.5),
-                (DS, 1, "brand", "dull", 0.09),
-                (DS, 3, "brand", "shoes", 1.0),
-                (DS, 9, "category", "c10", 1.0),
-            ],
-        ),
-        days=DayRange.day(DS),
-        params=PARAMS,
-    )
-    rows = [r.asDict(recursive=True) for r in conform(CONTRACT, made).collect()]
-    return {(r["user_id"], r["item_id"]): r for r in rows}
+    people = [
+        {"user_id": 1, "consent_personalisation": True, "language": "en-GB"},
+        {"user_id": 2, "consent_personalisation": True, "language": "zh"},
+        {"user_id": 3, "consent_personalisation": True},
+    ]
+    contexts = [{"surface": "feed", "user_id": u, "is_weekend": u == 1, "commute_share": 0.6} for u in (1, 2, 3)]
+    return serve(tables, log, LONG, people=people, items=items, stats=stats, ranked=ranked, contexts=contexts)
 
 
 def codes(served, item, user=1):
     return [r["code"] for r in served[user, item]["reasons"]]
 
 
-def evidence(served, item, code):
-    return next((r["text"], r["evidence"]) for r in served[1, item]["reasons"] if r["code"] == code)
+def told(served, item, code, user=1):
+    return next(
+        (r["kind"], r["text"], json.loads(r["evidence"])) for r in served[user, item]["reasons"] if r["code"] == code
+    )
 
 
-def test_who_refused_personal_lists_has_none(served):
-    assert {user for user, _ in served} == {1, 3}
-
-
-def test_an_item_that_is_not_eligible_or_not_known_is_dropped_and_the_ranks_close_up(served):
-    assert {i: r["rank"] for (u, i), r in served.items() if u == 3} == {24: 1}
-
-
-def test_a_row_keeps_the_score_channel_and_model_that_made_it(served):
+def test_a_row_keeps_what_decided_it(served):
     row = served[1, 10]
-    assert (row["score"], row["channel"], row["model_version"]) == (0.1, "popular", "m/1")
-    assert (row["surface"], row["slot_type"], row["seed_item_id"]) == ("feed", "organic", SEED)
+    assert (row["rank"], row["score"], row["channel"], row["model_version"]) == (1, 0.1, "popular", "m/1")
+    assert (row["surface"], row["slot_type"], row["seed_item_id"], row["context"]) == (
+        "feed",
+        "organic",
+        SEED,
+        "commute",
+    )
+    assert served[1, 32]["slot_type"] == "curated" and served[1, 33]["slot_type"] == "exploration"
 
 
-def test_every_row_has_one_to_four_reasons(served):
-    assert all(1 <= len(r["reasons"]) <= 4 for r in served.values())
+def test_every_row_has_one_to_four_reasons_a_detail_and_no_violation(served):
+    assert all(1 <= len(r["reasons"]) <= 4 and r["detail"] for r in served.values())
     assert all(None not in reason.values() for r in served.values() for reason in r["reasons"])
+    assert all(r["violations"] == [] for r in served.values())
 
 
 @pytest.mark.parametrize(
     ("code", "items"),
     [
-        ("again", {10}),  # found in the user's own history
-        ("goes_with", {11, 23}),  # by co-occurrence with a known seed; 12 has no seed, 13 another channel
-        ("brand", {14, 23}),  # half of the user's brands; 15 is below a tenth
-        ("category", {24, 23}),
-        ("price_drop", {16, 23}),  # from 5 %
-        ("rated", {18}),  # from 4.0 of three ratings; 23 has four reasons before it
-        ("popular", {21}),  # from five people; 23 as before
+        ("again", {10, 13}),  # found in the user's own history
+        ("because_of", {11, 40}),  # led to by another item; 12 has no seed, 13 is its own
+        ("style_match", {30, 40}),  # from one half; 31 is below
+        ("brand", {14, 40}),  # half of the user's brands; 15 is below a tenth
+        ("category", {24}),
+        ("curated", {32}),
+        ("discovery", {33}),
+        ("short_on_the_way", {20}),  # five minutes, in a commute
+        ("time_at_the_weekend", {21}),  # ten
+        ("price_drop", {16, 40}),  # from 5 %
+        ("rated", {18}),  # from 4.0 of three ratings; 40 has four reasons before it
+        ("new", {23}),  # six days
+        ("popular", {22}),  # from five people
+        ("among_popular", {25}),
     ],
 )
 def test_a_reason_is_given_only_where_its_evidence_holds(served, code, items):
@@ -186,19 +204,117 @@ def test_a_reason_is_given_only_where_its_evidence_holds(served, code, items):
 
 
 def test_the_first_four_reasons_are_kept_in_their_order(served):
-    assert codes(served, 23) == ["goes_with", "brand", "category", "price_drop"]
+    assert codes(served, 40) == ["because_of", "style_match", "brand", "price_drop"]
 
 
-def test_where_nothing_else_holds_the_taste_is_the_reason(served):
-    assert codes(served, 22) == ["similar_taste"]
-    assert codes(served, 24, user=3) == ["similar_taste"]
+def test_where_nothing_else_holds_the_model_is_the_reason_and_without_one_nothing_is_claimed(served):
+    assert codes(served, 12) == ["similar_taste"]
+    assert codes(served, 12, user=3) == ["suggested"]
+    assert "similar_taste" not in codes(served, 33)  # drawn, not ranked
 
 
 def test_texts_carry_their_evidence(served):
-    assert evidence(served, 10, "again")[1] == "i10"
-    assert evidence(served, 11, "goes_with") == ("Goes with T99", "i99")
-    assert evidence(served, 14, "brand") == ("More of acme", "acme=0.5")
-    assert evidence(served, 24, "category") == ("You like shoes", "shoes=0.12")
-    assert evidence(served, 16, "price_drop") == ("Price down 5 %", "0.05")
-    assert evidence(served, 18, "rated") == ("Rated 4.0 by 3", "4.0/3")
-    assert evidence(served, 21, "popular") == ("Liked by 5 people this week", "5")
+    assert told(served, 10, "again") == (
+        "basic",
+        "You know this one",
+        {"channels": ["item_cf", "own_history"], "original_id": "i10"},
+    )
+    assert told(served, 11, "because_of")[1:] == ("Because of T99", {"seed_original_id": "i99", "channel": "popular"})
+    assert told(served, 14, "brand")[1:] == ("More of acme", {"brand": "acme", "brand_share": 0.5})
+    assert told(served, 24, "category")[1:] == ("You like shoes", {"category": "shoes", "category_share": 0.123})
+    assert told(served, 16, "price_drop") == (
+        "value",
+        "Price down 5 %",
+        {"highest_price_minor": 1000, "price_minor": 950},
+    )
+    assert told(served, 18, "rated")[1:] == ("Rated 4.0 by 3", {"rating_28d": 4.0, "ratings_28d": 3})
+    assert told(served, 20, "short_on_the_way") == (
+        "scenario",
+        "Short enough for the way: 5 min",
+        {"duration_ms": 300_000, "commute_share": 0.6},
+    )
+    assert told(served, 22, "popular")[1:] == ("Liked by 5 people this week", {"people_7d": 5})
+    assert told(served, 33, "discovery")[2] == {"slot_type": "exploration", "arm": "long_tail", "propensity": 0.1}
+
+
+def test_the_detail_is_of_the_style_match_else_of_the_main_reason(served):
+    assert (
+        served[1, 30]["detail"]
+        == "85 % style match with the 3 items of c30 that you clicked or bought in the last 7 days"
+    )
+    assert served[1, 16]["detail"] == "5 % below its highest price of the last 28 days"
+
+
+def test_texts_are_in_the_reader_s_language(served):
+    assert served[2, 22]["language"] == "zh" and told(served, 22, "popular", user=2)[1] == "本周有5人喜欢"
+    assert served[2, 30]["detail"] == "与你最近7天点击或购买过的3件c30的风格匹配度为85%"
+    assert served[3, 12]["language"] == "en"
+    assert codes(served, 20, user=2) == ["similar_taste"]  # not on the way
+
+
+# -- the rules, on every row ---------------------------------------------------------------------
+
+
+SMALL = Market("demo", surfaces={"feed": None, "page": {"length": 5, "ad_slots": [2], "rules": {"category_share": {}}}})
+FINE, OFF, REFUSED, BLOCKED, FAR, ADULT = 10, 50, 51, 52, 53, 54
+PLANTED = {
+    OFF: "not on offer",
+    REFUSED: "refused, of a blocked author or just bought",
+    BLOCKED: "refused, of a blocked author or just bought",
+    FAR: "not for the user's region or age",
+    ADULT: "not for the user's region or age",
+}
+
+
+def broken(tables, *lists, consents=True):
+    """Lists of user 1, 2, … with an item for each violation at hand."""
+    items, stats = described([FINE, *PLANTED, *range(60, 70)])
+    for item in items:
+        item |= {FAR: {"regions": "north"}, ADULT: {"age_limit": 18}, BLOCKED: {"creator_id": 7}}.get(
+            item["item_id"], {}
+        )
+        item |= {"category": "shoes"} if item["item_id"] >= 60 else {}
+    for row in stats:
+        row["is_eligible"] = row["item_id"] != OFF
+    users = range(1, len(lists) + 1)
+    log = [{"surface": "page", "user_id": u, "context": "usual", "placed": of} for u, of in zip(users, lists)]
+    ranked = [
+        {"user_id": u, "item_id": i["item_id"], "channels": ["x"], "model_version": "m/1"} for u in users for i in items
+    ]
+    found = serve(
+        tables,
+        log,
+        SMALL,
+        people=[{"user_id": u, "consent_personalisation": consents, "region": "south"} for u in users],
+        items=items,
+        stats=stats,
+        ranked=ranked,
+        daily=[{"user_id": u, "item_id": REFUSED, "rejections": 1, "purchases": 0} for u in users],
+        events=[{"user_id": u, "item_id": BLOCKED, "action": "block_author"} for u in users],
+    )
+    return {key: row["violations"] for key, row in found.items()}
+
+
+def test_a_planted_violation_is_found_on_its_row(tables):
+    lists = [[placed(1, FINE), placed(3, item)] for item in PLANTED]
+    found = broken(tables, *lists)
+    for user, (item, said) in enumerate(PLANTED.items(), 1):
+        assert found[user, item] == [said] and found[user, FINE] == []
+
+
+def test_violations_of_a_whole_list_are_found(tables):
+    found = broken(
+        tables,
+        [placed(1, 60), placed(3, 61), placed(4, FINE)],  # two of a category are 40 % of five
+        [placed(1, 60), placed(3, 61), placed(4, 62)],
+        [placed(1, FINE), placed(2, 60), placed(6, 61)],
+        [placed(1, FINE), placed(3, FINE)],
+    )
+    assert [found[1, i] for i in (60, 61, FINE)] == [[], [], []]
+    assert {tuple(found[2, i]) for i in (60, 61, 62)} == {("above the ceiling of its category",)}
+    assert found[3, 60] == ["on a rank kept for ads"] and found[3, 61] == ["beyond the list's length"]
+    assert found[4, FINE] == ["twice in the list"]
+
+
+def test_who_did_not_consent_has_no_list(tables):
+    assert broken(tables, [placed(1, FINE)], consents=False)[1, FINE] == ["the user did not consent"]

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from jobs.errors import ServiceError
+from jobs.errors import ServiceError, SettingsError
 from jobs.services import airflow, catalog, jars, mlflow, postgres, spark
 from jobs.services.state import REPO, State
 
@@ -40,7 +40,7 @@ def test_no_service_is_told_to_bind_elsewhere(state: State) -> None:
     assert "listen_addresses=" in postgres.command(state)
     for component in airflow.components():
         command = component.command(state)
-        if {"scheduler", "triggerer"} & set(command):
+        if component.name in ("airflow-scheduler", "airflow-triggerer"):
             assert "--skip-serve-logs" in command
 
 
@@ -130,3 +130,13 @@ def test_a_jar_with_another_digest_is_not_accepted(state: State) -> None:
 
 def test_the_repository_is_found() -> None:
     assert (REPO / "setup.cfg").exists()
+
+
+def test_java_optimises_hot_code_only_where_it_is_asked_to(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = "-XX:TieredStopAtLevel=1"
+    assert quick in spark.configuration(state)["spark.driver.extraJavaOptions"].split()
+    monkeypatch.setenv("NIGHTJAR_SPARK_JIT", "full")
+    assert quick not in spark.configuration(state)["spark.driver.extraJavaOptions"].split()
+    monkeypatch.setenv("NIGHTJAR_SPARK_JIT", "fast")
+    with pytest.raises(SettingsError, match="NIGHTJAR_SPARK_JIT is 'fast'"):
+        spark.configuration(state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from functools import reduce
+from zoneinfo import ZoneInfo
 
 import pytest
 from pyspark.sql import DataFrame
@@ -178,6 +179,16 @@ def test_numbers_are_read_from_text(facts):
     assert kept(facts, "of the app")[0]["dwell_ms"] is None
 
 
+def test_bronze_names_the_columns_that_cannot_be_read(spark):
+    rows = [
+        event("good", dwell_ms=" 3.0 ", rating="4"),
+        event("blank", dwell_ms=" ", rating=None),
+        event("bad", dwell_ms="3.5", rating="NaN", at="noon", action="dance"),
+    ]
+    found = {r["event_id"]: r["unreadable"] for r in delivered(spark, "events", rows).collect()}
+    assert found == {"good": None, "blank": None, "bad": "at,dwell_ms,rating"}
+
+
 def test_a_time_is_in_utc_milliseconds(facts):
     # 01:00 at +08:00 is 17:00 UTC of the day before
     assert kept(facts, "offset")[0]["at_ms"] == int(dt.datetime(2024, 3, 7, 17, tzinfo=dt.UTC).timestamp() * 1000)
@@ -240,6 +251,48 @@ def test_days_and_hours_are_the_market_s(spark):
     (row,) = FACTS["silver.events"].build(source, days=DAYS, params=silver.Params(), market=market).collect()
     # 04:00 on the 6th
     assert (str(row["ds"]), row["local_hour"], row["_reject"]) == ("2024-03-06", 4, None)
+
+
+CHANGES = {
+    "Europe/Berlin": ("2024-03-31", "2024-10-27"),
+    "America/New_York": ("2024-03-10", "2024-11-03"),
+    "Australia/Lord_Howe": ("2024-04-07", "2024-10-06"),  # by half an hour
+    "Pacific/Apia": ("2011-12-30",),  # a day that nobody lived
+}
+
+
+@pytest.mark.parametrize(("zone", "change"), [(zone, day) for zone, days in CHANGES.items() for day in days])
+def test_days_and_hours_around_a_change_of_the_clock_are_those_of_the_zone(spark, zone, change):
+    market, day = Market("demo", timezone=zone), dt.date.fromisoformat(change)
+    wall = ZoneInfo(zone)
+    noon_before = dt.datetime.combine(day - dt.timedelta(days=1), dt.time(12), wall).astimezone(dt.UTC)
+    moments = [noon_before + dt.timedelta(minutes=15 * n) for n in range(4 * 48)]
+    days = DayRange(day - dt.timedelta(days=1), day + dt.timedelta(days=2))
+    rows = [event(m.isoformat(), str(days.last), at=m.isoformat()) for m in moments]
+    made = FACTS["silver.events"].build(
+        delivered(spark, "events", rows, market), days=days, params=silver.Params(), market=market
+    )
+    found = {r["event_id"]: (r["ds"], r["local_hour"], r["_reject"]) for r in made.collect()}
+    local = {m.isoformat(): m.astimezone(wall) for m in moments}
+    assert found == {key: (at.date(), at.hour, None) for key, at in local.items()}
+
+
+def test_a_refused_showing_is_kept_without_coordinates(spark):
+    shown = {"ds": "2024-03-07", "user_id": "u", "item_id": "i", "at": "2024-03-07", "surface": "feed", "file": "f"}
+    exact = {"latitude": "48.13721", "longitude": "11.57549"}
+    rows = [
+        {**shown, **exact, "impression_id": "p1", "position": "0", "swipe_speed": "1.25"},
+        {**shown, **exact, "impression_id": "p2", "position": "1", "latitude": "48.13721 N"},
+        {**shown, "impression_id": "p3", "raw": "p3,u,i,48.13721,\u0661\u0661.57549"},
+    ]
+    source = delivered(spark, "impressions", rows)
+    made = FACTS["silver.impressions"].build(source, days=DAYS, params=silver.Params(), market=DEMO)
+    found = {r["_reject"]: r["_raw"] for r in made.collect()}
+    assert set(found) == {"out_of_range:position", "bad_type:latitude", "unparseable"}
+    assert json.loads(found["out_of_range:position"])["swipe_speed"] == "1.25"
+    assert not {"latitude", "longitude"} & set(json.loads(found["out_of_range:position"]))
+    assert not any("48.13721" in text or "11.57549" in text for text in found.values())
+    assert found["unparseable"] == "p#,u,i,##.#####,##.#####"
 
 
 def test_coordinates_are_bounded_and_end_as_a_cell_and_a_measure_is_finite(spark):

@@ -12,7 +12,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
+from scipy.spatial.distance import pdist
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    average_precision_score,
+    label_ranking_average_precision_score,
+    ndcg_score,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+    top_k_accuracy_score,
+)
 
 from jobs.errors import ContractError
 from quality import intervals, metrics
@@ -22,8 +32,11 @@ from quality.metrics.calibration import ece, ratio
 from quality.metrics.coverage import coverage
 from quality.metrics.gauc import gauc
 from quality.metrics.gini import gini
+from quality.metrics.intra_list_diversity import intra_list_diversity
 from quality.metrics.long_tail_share import long_tail_share
 from quality.metrics.novelty import novelty
+from quality.metrics.psi import psi
+from quality.metrics.serendipity import serendipity
 
 LIST_METRICS = ("ndcg", "recall", "precision", "hit_rate", "map", "mrr")
 
@@ -70,6 +83,57 @@ def test_map_over_the_whole_ranking_is_scikit_learns_average_precision():
     assert per_user("map")(hits, hits.sum(axis=1), 20) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_precision_and_recall_are_scikit_learns_on_the_first_k(k):
+    rng = np.random.default_rng(8)
+    hits = rng.random((30, 20)) < 0.25
+    hits[:, 3] |= hits.sum(axis=1) == 0
+    shown = np.tile(np.arange(20) < k, (30, 1))
+    relevant = hits.sum(axis=1)
+    precision = precision_score(hits, shown, average="samples")
+    recall = recall_score(hits, shown, average="samples")
+    assert per_user("precision")(hits, relevant, k).mean() == pytest.approx(precision)
+    assert per_user("recall")(hits, relevant, k).mean() == pytest.approx(recall)
+
+
+@pytest.mark.parametrize("k", [1, 4, 11])
+def test_with_one_relevant_item_hit_rate_is_top_k_accuracy_and_mrr_ranking_precision(k):
+    rng = np.random.default_rng(9)
+    scores, relevant = rng.random((60, 12)), rng.integers(0, 12, 60)
+    order = np.argsort(-scores, axis=1)
+    hits, one = order == relevant[:, None], np.ones(60, dtype=int)
+    expected = top_k_accuracy_score(relevant, scores, k=k, labels=np.arange(12))
+    assert per_user("hit_rate")(hits, one, k).mean() == pytest.approx(expected)
+    # the precision at the only relevant item is one over its rank
+    precision = label_ranking_average_precision_score(np.eye(12)[relevant], scores)
+    assert per_user("mrr")(hits, one, 12).mean() == pytest.approx(precision)
+
+
+def test_calibration_error_is_that_of_scikit_learns_quantile_bins():
+    rng = np.random.default_rng(10)
+    predictions = rng.random(1000)
+    labels = rng.random(1000) < predictions**2
+    observed, promised = calibration_curve(labels, predictions, n_bins=10, strategy="quantile")
+    # no ties, so every bin has a tenth of the rows
+    assert ece(labels, predictions, bins=10) == pytest.approx(np.abs(observed - promised).mean())
+
+
+def test_intra_list_diversity_is_scipys_mean_cosine_distance():
+    vectors = np.random.default_rng(11).normal(size=(8, 6, 16))
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    expected = [pdist(each, "cosine").mean() for each in vectors]
+    assert intra_list_diversity(vectors) == pytest.approx(expected)
+    short = vectors.copy()
+    short[:, 4:] = np.nan
+    assert intra_list_diversity(short) == pytest.approx([pdist(each[:4], "cosine").mean() for each in vectors])
+
+
+def test_gini_is_half_the_relative_mean_difference_of_all_pairs():
+    exposure = np.random.default_rng(12).poisson(2.0, 200)
+    expected = np.abs(exposure[:, None] - exposure).mean() / (2 * exposure.mean())
+    assert gini(exposure) == pytest.approx(expected)
+
+
 def test_auc_is_scikit_learns_with_ties():
     rng = np.random.default_rng(5)
     labels, scores = rng.random(500) < 0.2, rng.integers(0, 12, 500)
@@ -111,6 +175,31 @@ def test_average_precision_by_hand():
     assert per_user("map")(hits, np.array([3]), 5)[0] == pytest.approx(0.755556, abs=1e-6)
     # seven relevant but five places: the divisor is 5 -> 2.26667 / 5
     assert per_user("map")(hits, np.array([7]), 5)[0] == pytest.approx(0.453333, abs=1e-6)
+
+
+def test_mean_reciprocal_rank_as_published():
+    # the example of the Wikipedia article: answers at 3, 2 and 1 -> (1/3 + 1/2 + 1) / 3 = 11/18
+    hits = np.array([[False, False, True], [False, True, False], [True, False, False]])
+    assert per_user("mrr")(hits, np.ones(3, dtype=int), 3).mean() == pytest.approx(11 / 18)
+
+
+def test_serendipity_by_hand():
+    # three hits in five places; the popular list has the first of them: 2 / 5
+    hits = np.array([[True, True, False, True, False]])
+    popular = np.array([[True, False, True, False, False]])
+    assert serendipity(hits, popular, 5)[0] == pytest.approx(0.4)
+    assert serendipity(hits, popular, 1)[0] == 0
+    assert serendipity(hits, ~popular & False, 5)[0] == per_user("precision")(hits, np.array([3]), 5)[0]
+
+
+def test_a_list_of_one_item_has_no_diversity_to_speak_of():
+    one = np.array([[[1.0, 0.0], [np.nan, np.nan]]])
+    assert math.isnan(intra_list_diversity(one)[0])
+
+
+def test_psi_by_hand():
+    # shares 0.5, 0.3, 0.2 against 0.4, 0.3, 0.3: -0.1 ln 0.8 + 0 + 0.1 ln 1.5 = 0.022314 + 0.040547
+    assert psi(np.array([50, 30, 20]), np.array([40, 30, 30])) == pytest.approx(0.062861, abs=1e-6)
 
 
 def test_the_others_by_hand():

@@ -49,7 +49,15 @@ def full(settings):
                 "late": 1,
                 "at_ms": 2,
             },
-            {**ANY_RUN, "ds": DAY, "table": "bronze.events", "status": "published", "rows": 10, "at_ms": 3},
+            {
+                **ANY_RUN,
+                "ds": DAY,
+                "table": "bronze.events",
+                "status": "published",
+                "rows": 10,
+                "message": "Undeclared columns, kept in extra: colour.",
+                "at_ms": 3,
+            },
             {
                 **ANY_RUN,
                 "ds": DAY - dt.timedelta(days=1),
@@ -224,6 +232,12 @@ def test_the_last_build_of_every_table_counts(settings):
         ("bronze.events", "published", 10),
         ("silver.events", "published", 1234567),
     ]
+
+
+def test_what_is_worth_knowing_of_a_delivery_is_said(settings):
+    full(settings)
+    report, said = night_report(settings, DAY), "Undeclared columns, kept in extra: colour."
+    assert f"bronze.events: {said}" in render_text(report) and said in render_html(report)
 
 
 def test_the_last_verdict_of_every_gate_counts(settings):

@@ -7,6 +7,7 @@ from jobs.report.night import Night
 from jobs.report.page import items
 from jobs.report.section import Section
 from jobs.report.terminal import wrapped
+from jobs.unsupported import unsupported
 
 LEFT_OUT = {
     "users": "people's attributes: fairness by group and by tenure",
@@ -25,13 +26,18 @@ LEFT_OUT = {
 
 def gather(night: Night) -> list[str]:
     """What the market's data does not have, and what is therefore not there; a sentence each."""
+    from jobs.steps import catalog
+
     settings, lake = night.settings, night.lake
     market = settings.market
+    landing = settings.landing / market.name
+    landed = {feed.name for feed in FEEDS if any((landing / feed.name).glob("ds=*/_manifest*.json"))}
     said = [
         f"Feed {feed.name} has never landed. Left out: {LEFT_OUT[feed.name]}."
         for feed in FEEDS
-        if feed.name in LEFT_OUT and not any((settings.landing / market.name / feed.name).glob("ds=*/_manifest*.json"))
+        if feed.name in LEFT_OUT and feed.name not in landed
     ]
+    said += unsupported(lake, catalog(), landed, night.day)
     items = lake.open("silver.items")
     if items is not None:
         prices = items.to_pyarrow_table(columns=["price_minor"], filters=[("ds", "=", night.day)])["price_minor"]

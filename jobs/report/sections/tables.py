@@ -10,7 +10,7 @@ from jobs.report.night import Night
 from jobs.report.page import folded, table
 from jobs.report.plots import bars
 from jobs.report.section import FAIL, Problem, Section
-from jobs.report.terminal import grid, number
+from jobs.report.terminal import grid, number, wrapped
 
 KEPT = (
     "table",
@@ -94,7 +94,9 @@ def text(tables: list[dict[str, Any]]) -> list[str]:
         for t in tables
     ]
     head = ["table", "rows", "seconds", "quarantined", "duplicates", "late", "files", ""]
-    return [f"  {summary(tables)}", *grid(head, rows, (1, 2, 3, 4, 5, 6))]
+    delivered = [f"{t['table']}: {t['message']}" for t in tables if t["status"] == "published" and t["message"]]
+    lines = [line for said in delivered for line in wrapped(said)]
+    return [f"  {summary(tables)}", *grid(head, rows, (1, 2, 3, 4, 5, 6)), *lines]
 
 
 def problems(tables: list[dict[str, Any]]) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from jobs.cli import _day, _days, _print, _settings, _table
+from jobs.cli.common import as_text, day, days_of, load, show
 
 
 def register(add: Any) -> None:
@@ -20,8 +20,8 @@ def register(add: Any) -> None:
     made = reasoned("waive", do_waive, "Let one failed check of one table pass, from a night to another.")
     made.add_argument("check", metavar="CHECK", help="its name, as the report and audit.data_quality give it")
     made.add_argument("--table", required=True)
-    made.add_argument("--ds", type=_day, required=True, help="the night in which it failed")
-    made.add_argument("--until", type=_day, required=True, help="last night on which the failure passes")
+    made.add_argument("--ds", type=day, required=True, help="the night in which it failed")
+    made.add_argument("--until", type=day, required=True, help="last night on which the failure passes")
     reasoned("hold", do_hold, "Stop publishing releases: readers keep the lists that they have.")
     reasoned("resume", do_resume, "Publish releases again.")
     _finding_commands(add)
@@ -39,7 +39,7 @@ def _finding_commands(add: Any) -> None:
     made.add_argument("text", metavar="TEXT")
     made.add_argument("--person")
     made = add("review", do_review, "Make findings of what the audits of the last days saw.")
-    made.add_argument("--ds", type=_day, required=True)
+    made.add_argument("--ds", type=day, required=True)
     made.add_argument("--kind", choices=("weekly", "quarterly"), default="weekly")
     made = add("ethics", do_ethics, "Ethics reviews of model versions: list, or record an outcome.")
     made.add_argument("--model")
@@ -49,16 +49,16 @@ def _finding_commands(add: Any) -> None:
     made.add_argument("--person")
     made = add("audit", do_audit, "A bundle for an outside auditor: tables, definitions, versions, checksums.")
     made.add_argument("action", choices=("export",))
-    made.add_argument("--ds", type=_day)
-    made.add_argument("--from", dest="first", type=_day)
-    made.add_argument("--to", dest="last", type=_day)
+    made.add_argument("--ds", type=day)
+    made.add_argument("--from", dest="first", type=day)
+    made.add_argument("--to", dest="last", type=day)
     made.add_argument("--file", type=Path, help="the bundle (default: a new one in <home>/exports)")
 
 
 def _lake():
     from jobs.lake import Lake
 
-    return Lake(_settings())
+    return Lake(load())
 
 
 def _today() -> dt.date:
@@ -69,28 +69,28 @@ def do_waive(options: argparse.Namespace) -> None:
     from jobs.waivers import waive
 
     row = waive(_lake(), options.table, options.check, options.ds, options.until, options.reason, options.person)
-    _print(options, row, f"{row['table']}: {row['check']} may fail until {row['until']}. Clear the gate's task.")
+    show(options, row, f"{row['table']}: {row['check']} may fail until {row['until']}. Clear the gate's task.")
 
 
 def do_hold(options: argparse.Namespace) -> None:
     from jobs.holds import hold
 
     row = hold(_lake(), options.reason, options.person)
-    _print(options, row, "Publishing is on hold: nights fail at their release until `nightjar resume`.")
+    show(options, row, "Publishing is on hold: nights fail at their release until `nightjar resume`.")
 
 
 def do_resume(options: argparse.Namespace) -> None:
     from jobs.holds import resume
 
     row = resume(_lake(), options.reason, options.person)
-    _print(options, row, "Publishing goes on: clear the task `publish.release` of the nights that it stopped.")
+    show(options, row, "Publishing goes on: clear the task `publish.release` of the nights that it stopped.")
 
 
 def do_flag(options: argparse.Namespace) -> None:
     from jobs.reviews import flag
 
     row = flag(_lake(), _today(), options.subject, options.said, options.person)
-    _print(options, row, f"Finding {row['finding']} is open, to be answered by {row['due']}.")
+    show(options, row, f"Finding {row['finding']} is open, to be answered by {row['due']}.")
 
 
 def do_findings(options: argparse.Namespace) -> None:
@@ -99,22 +99,22 @@ def do_findings(options: argparse.Namespace) -> None:
     kept = ("finding", "status", "severity", "owner", "due", "subject", "said", "answer")
     found = sorted(current(_lake()).values(), key=lambda r: (r["due"], r["finding"]))
     rows = [{name: r[name] for name in kept} for r in found if options.all or r["status"] == OPEN]
-    _print(options, rows, _table(rows))
+    show(options, rows, as_text(rows))
 
 
 def do_answer(options: argparse.Namespace) -> None:
     from jobs.reviews import answer
 
     row = answer(_lake(), _today(), options.finding, options.text, options.person)
-    _print(options, row, f"Finding {row['finding']} is answered.")
+    show(options, row, f"Finding {row['finding']} is answered.")
 
 
 def do_review(options: argparse.Namespace) -> None:
     from jobs import steps
 
-    rows = steps.review(str(options.ds), _settings().market.name, options.kind)
+    rows = steps.review(str(options.ds), load().market.name, options.kind)
     shown = [{name: r[name] for name in ("finding", "severity", "owner", "due", "said")} for r in rows]
-    _print(options, rows, _table(shown))
+    show(options, rows, as_text(shown))
 
 
 def do_ethics(options: argparse.Namespace) -> None:
@@ -126,19 +126,19 @@ def do_ethics(options: argparse.Namespace) -> None:
             raise SettingsError("An outcome needs --model, --version and --reason.")
         passed = options.decision == "passed"
         row = decide(_lake(), _today(), options.model, options.version, passed, options.reason, options.person)
-        _print(options, row, f"{row['model']} {row['version']}: {row['status']}.")
+        show(options, row, f"{row['model']} {row['version']}: {row['status']}.")
         return
     kept = ("model", "version", "status", "person", "reason")
     rows = [{name: r[name] for name in kept} for _, r in sorted(reviewed(_lake()).items())]
-    _print(options, rows, _table(rows))
+    show(options, rows, as_text(rows))
 
 
 def do_audit(options: argparse.Namespace) -> None:
     from jobs import steps
     from jobs.audit_export import default_target, export
 
-    settings, days = _settings(), _days(options)
+    settings, days = load(), days_of(options)
     target = options.file or default_target(settings, days)
     manifest = export(settings, steps.catalog(), days, target)
     tables = [{name: t[name] for name in ("table", "rows", "version")} for t in manifest["tables"]]
-    _print(options, manifest | {"bundle": target}, f"{_table(tables)}\n\n{target}")
+    show(options, manifest | {"bundle": target}, f"{as_text(tables)}\n\n{target}")

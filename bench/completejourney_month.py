@@ -1,0 +1,44 @@
+"""A month of real data, completejourney, built as ranges from bronze to features."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+from bench.features import UP_TO_FEATURES, Watch
+from bench.meter import Meter, engine
+from jobs import steps
+from jobs.contract import DayRange
+from jobs.importer import import_data
+from jobs.report import left_out
+from jobs.session import connect
+from jobs.settings import Market, Settings, home_dir, load_settings
+
+MONTH = DayRange(dt.date(2017, 1, 1), dt.date(2017, 1, 31))
+LIMIT_S = 600
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def bench(source: str = str(ROOT.parent / "shared" / "data" / "completejourney")) -> None:
+    """Import the year, then build its first month; gates are not part of it."""
+    meter = Meter("completejourney")
+    with engine() as pids:
+        home = home_dir()
+        watch = Watch(pids)
+        spark = connect(Settings(home, home / "lake", home / "landing", Market("completejourney")))
+        import_data(spark, home, ROOT / "mappings" / "completejourney.yaml", Path(source))
+        spark.stop()
+        meter.figure("import", watch.cost().wall, "s")
+        total = Watch(pids)
+        with steps.opened("completejourney", "bench") as runner:
+            for group in UP_TO_FEATURES:
+                watch.restart()
+                made = runner.build_group(runner.catalog.group(group), MONTH)
+                cost = watch.cost()
+                rows = sum(sum(staged.rows.values()) for staged in made)
+                meter.figure(f"month.{group}", cost.wall, "s", f"{cost.cpu:.0f} processor seconds, {rows} rows")
+            cost = total.cost()
+            meter.figure("month", cost.wall, "s", f"limit {LIMIT_S} s on 2 cores")
+            meter.figure("month.cpu", cost.cpu, "processor seconds")
+            for sentence in left_out(load_settings("completejourney"), runner.lake, MONTH.last):
+                print(sentence, flush=True)

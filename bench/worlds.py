@@ -1,0 +1,11 @@
+"""Sizes of the simulated worlds that benchmarks run on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WORLDS: dict[str, dict[str, Any]] = {
+    "tiny": {"users": 300, "items": 300, "creators": 30, "days": 5},
+    "small": {"users": 2000, "items": 1500, "creators": 150, "days": 14},
+    "medium": {"users": 50_000, "items": 20_000, "creators": 2_000, "days": 30},
+}

@@ -1,0 +1,61 @@
+"""The life of a model: trained, promoted or rejected, pinned to a day."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from typing import Any
+
+from jobs.cli.common import day, load, new_run, show
+
+
+def register(add: Any) -> None:
+    made = add("train", do_train, "Fit and register a ranker; promote it if it passes its gate.")
+    made.add_argument("--ds", type=day, required=True)
+    made.add_argument(
+        "--mode",
+        choices=("auto", "manual", "dry_run"),
+        default="auto",
+        help="manual: leave the decision to `nightjar promote` or `nightjar reject`",
+    )
+    made = add("promote", do_promote, "Make a challenger that passed its gate the champion.")
+    made.add_argument("version", help="version in the registry")
+    made.add_argument("--reason", required=True)
+    made = add("reject", do_reject, "Refuse a challenger; the reason stays with it.")
+    made.add_argument("version", help="version in the registry")
+    made.add_argument("--reason", required=True)
+    made = add("repin", do_repin, "Give a day another version of the model, on record; reruns of the day use it.")
+    made.add_argument("--ds", type=day, required=True)
+    made.add_argument("--version", required=True, help="version in the registry, or popularity for none")
+    made.add_argument("--reason", required=True)
+
+
+def do_train(options: argparse.Namespace) -> None:
+    from jobs import steps
+
+    market = load().market.name
+    made = steps.fit_rankers(str(options.ds), market, new_run("train"))
+    if options.mode != "manual":
+        made |= steps.promote(market, made["version"], made["passed"], options.mode)
+    show(options, made, f"Version {made['version']}: gate {'passed' if made['passed'] else 'refused'}.")
+
+
+def do_promote(options: argparse.Namespace) -> None:
+    from jobs import steps
+
+    made = steps.promote(load().market.name, options.version, True, "manual", options.reason, getpass.getuser())
+    show(options, made, f"Version {options.version} is champion.")
+
+
+def do_reject(options: argparse.Namespace) -> None:
+    from jobs import steps
+
+    made = steps.reject_model(load().market.name, options.version, options.reason, getpass.getuser())
+    show(options, made, f"Version {options.version} is rejected; the champion stays.")
+
+
+def do_repin(options: argparse.Namespace) -> None:
+    from jobs import steps
+
+    made = steps.repin_model(str(options.ds), load().market.name, options.version, options.reason, new_run("repin"))
+    show(options, made, f"{options.ds} uses {made['version'] or 'popularity'} from now on; lists stay as served.")

@@ -1,0 +1,22 @@
+"""What most people of the user's segment took this week: newcomers or not, by the tier of their city."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs.contract import TableInput
+from models.channels.channel import Channel
+from models.channels.inverted import key_of
+
+CHANNEL = Channel(
+    "popular_segment",
+    "Items that most users of the same segment (new or not, tier of the city) took in 7 days.",
+    [TableInput("features.user_profile"), TableInput("silver.user_item_daily", days=7)],
+    weight=0.3,
+    depth=30,
+)
+
+
+def keys(user_profile: DataFrame) -> DataFrame:
+    return user_profile.select("ds", "user_id", key_of("city_tier", "is_new").alias("key"), F.lit(1.0).alias("weight"))

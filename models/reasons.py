@@ -1,0 +1,176 @@
+"""Why a row is shown: one main reason and up to three more, each only where its evidence holds for the row.
+
+Kinds: *basic* says what of the user or the item led to it, *scenario* the moment, *value* what speaks for the item.
+The evidence is JSON of what the reason was told from, by the names of the columns, so that anyone can derive the
+reason again; a test does for every row of a night. Texts are in ``models/messages``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import Column as SparkColumn
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from models.messages import say
+
+TYPE = "array<struct<kind:string,code:string,text:string,evidence:string>>"
+MOST = 4
+MINUTE_MS = 60_000
+
+
+@dataclass(frozen=True)
+class Reason:
+    """``code`` of a message; ``holds`` where it is true; ``evidence`` by name; ``values`` of the names in its text."""
+
+    kind: str
+    code: str
+    holds: SparkColumn
+    evidence: Mapping[str, SparkColumn]
+    values: Mapping[str, SparkColumn]
+
+
+def with_reasons(rows: DataFrame, items: DataFrame, user_interests: DataFrame, params: Any) -> DataFrame:
+    """The rows with ``reasons`` and ``detail``; ``params`` are those of serving.recommendations."""
+    seeds = items.select(
+        F.col("item_id").alias("seed_item_id"),
+        F.col("title").alias("seed"),
+        F.col("original_id").alias("seed_original_id"),
+    )
+    taste = {
+        kind: user_interests.where(F.col("kind") == kind).select(
+            "user_id", F.col("value").alias(kind), F.round("share", 4).alias(f"{kind}_share")
+        )
+        for kind in ("category", "brand")
+    }
+    known = (
+        rows.join(seeds, "seed_item_id", "left")
+        .join(taste["category"], ["user_id", "category"], "left")
+        .join(taste["brand"], ["user_id", "brand"], "left")
+    )
+    reasons, language = declared(params), F.col("language")
+    told = F.array_compact(F.array(*[_told(reason, language) for reason in reasons]))
+    details = [
+        F.when(r.holds, say(r.code, "detail", language, r.values)) for r in [*_style_first(reasons), suggested()]
+    ]
+    return known.withColumn(
+        "reasons", F.when(F.size(told) > 0, F.slice(told, 1, MOST)).otherwise(F.array(_told(suggested(), language)))
+    ).withColumn("detail", F.coalesce(*details))
+
+
+def suggested() -> Reason:
+    """The reason where there is no other: it claims nothing."""
+    return Reason("basic", "suggested", F.lit(True), _column("channels"), {})
+
+
+def _style_first(reasons: list[Reason]) -> list[Reason]:
+    """A style match has the most to say on an item's page; after it the main reason."""
+    return sorted(reasons, key=lambda reason: reason.code != "style_match")
+
+
+def _told(reason: Reason, language: SparkColumn) -> SparkColumn:
+    evidence = F.to_json(F.struct(*[value.alias(name) for name, value in reason.evidence.items()]))
+    made = F.struct(
+        F.lit(reason.kind).alias("kind"),
+        F.lit(reason.code).alias("code"),
+        say(reason.code, "text", language, reason.values).alias("text"),
+        evidence.alias("evidence"),
+    )
+    return F.when(F.coalesce(reason.holds, F.lit(False)), made)
+
+
+def declared(params: Any) -> list[Reason]:
+    """Every reason, in the order in which they are told."""
+    return [
+        *_from_the_slot(),
+        *_from_the_user(params),
+        *_from_the_moment(params),
+        *_from_the_item(params),
+        *_from_the_model(),
+    ]
+
+
+def _column(*names: str) -> dict[str, SparkColumn]:
+    return {name: F.col(name) for name in names}
+
+
+def _percent(share: str) -> SparkColumn:
+    return F.round(F.col(share) * 100).cast("int")
+
+
+def _from_the_slot() -> list[Reason]:
+    slot = F.col("slot_type")
+    return [
+        Reason("scenario", "curated", slot == "curated", _column("slot_type"), {}),
+        Reason("scenario", "discovery", slot == "exploration", _column("slot_type", "arm", "propensity"), {}),
+    ]
+
+
+def _from_the_user(params: Any) -> list[Reason]:
+    own = F.array_contains("channels", "own_history")
+    another = F.col("seed").isNotNull() & (F.col("seed_item_id") != F.col("item_id"))
+    match = F.col("style_match") >= params.min_match
+    return [
+        Reason("basic", "again", own, _column("channels", "original_id"), {}),
+        Reason("basic", "because_of", another & ~own, _column("seed_original_id", "channel"), _column("seed")),
+        Reason(
+            "basic",
+            "style_match",
+            match & (F.col("style_items") > 0),
+            _column("style_match", "style_items", "category"),
+            {"percent": _percent("style_match"), "items": F.col("style_items"), "category": F.col("category")},
+        ),
+        *[
+            Reason(
+                "basic",
+                kind,
+                F.col(f"{kind}_share") >= params.min_share,
+                _column(kind, f"{kind}_share"),
+                {kind: F.col(kind), "percent": _percent(f"{kind}_share")},
+            )
+            for kind in ("brand", "category")
+        ],
+    ]
+
+
+def _from_the_moment(params: Any) -> list[Reason]:
+    length = F.col("duration_ms")
+    minutes = {"minutes": F.ceil(length / MINUTE_MS)}
+    on_the_way = (F.col("context") == "commute") & (length > 0) & (length <= params.short_ms)
+    weekend = F.col("is_weekend") & (length >= params.long_ms)
+    return [
+        Reason("scenario", "short_on_the_way", on_the_way, _column("duration_ms", "commute_share"), minutes),
+        Reason("scenario", "time_at_the_weekend", weekend, _column("duration_ms", "is_weekend"), minutes),
+    ]
+
+
+def _from_the_item(params: Any) -> list[Reason]:
+    rated = (F.col("rating_28d") >= params.min_rating) & (F.col("ratings_28d") >= params.min_ratings)
+    rating = {"rating": F.round("rating_28d", 1), "ratings": F.col("ratings_28d")}
+    prices = _column("highest_price_minor", "price_minor")
+    people, days = F.col("people_7d"), F.col("age_days")
+    found = F.exists("channels", lambda channel: channel.startswith("popular"))
+    return [
+        Reason(
+            "value", "price_drop", F.col("price_drop") >= params.min_drop, prices, {"percent": _percent("price_drop")}
+        ),
+        Reason("value", "rated", rated, _column("rating_28d", "ratings_28d"), rating),
+        Reason("value", "new", days.between(0, params.new_days - 1), _column("age_days"), {"days": days}),
+        Reason("basic", "popular", people >= params.min_people, _column("people_7d"), {"people": people}),
+        Reason(
+            "basic",
+            "among_popular",
+            found & (F.col("popularity") >= 0.8),
+            _column("popularity"),
+            {"percent": F.floor(F.col("popularity") * 100)},
+        ),
+    ]
+
+
+def _from_the_model() -> list[Reason]:
+    """True of every row whose place a model gave; it says least, so it comes last."""
+    scored = (F.col("model_version") != "popularity") & (F.col("slot_type") == "organic")
+    return [Reason("basic", "similar_taste", scored, _column("model_version", "score"), {})]

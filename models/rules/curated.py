@@ -1,0 +1,44 @@
+"""Places for what operations want shown (silver.curated): the entry with the largest boost first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.pool import Pool
+from models.rules.rule import Rule, Step, Taken, must
+
+
+@dataclass(frozen=True)
+class Curated(Rule):
+    """``places``, from 1, that go to the curated candidate with the largest boost; elsewhere it competes as any
+    other does, and is organic there.
+    """
+
+    places: tuple[int, ...] = (4,)
+
+    def __post_init__(self) -> None:
+        must(all(type(n) is int and n >= 1 for n in self.places), "curated", f"places are from 1 on: {self.places}.")
+
+    def step(self, pool: Pool, length: int) -> Step | None:
+        return _Slots(pool, self.places) if np.isfinite(pool.curated).any() else None
+
+
+class _Slots(Step):
+    def __init__(self, pool: Pool, places: tuple[int, ...]) -> None:
+        self.boost, self.places, self.value_of = pool.curated, places, pool.value
+
+    def takes(self, place: int, allowed: np.ndarray) -> Taken | None:
+        if place + 1 not in self.places:
+            return None
+        usable = allowed & np.isfinite(self.boost)
+        boost = np.where(usable, self.boost, -np.inf)
+        best = usable & (boost == boost.max(axis=1, keepdims=True))
+        chosen = np.where(best, self.value_of, -np.inf).argmax(axis=1)
+        found = np.where(usable.any(axis=1), chosen, -1)
+        why = np.full(len(found), "curated by operations", dtype=object)
+        return Taken(found, "curated", np.full(len(found), np.nan), why)
+
+
+RULE = Curated

@@ -1,0 +1,36 @@
+"""What the user asked not to see: not interested, a blocked author, bought already. It acts on the next lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.pool import Pool
+from models.rules.rule import Rule, must
+
+
+@dataclass(frozen=True)
+class NegativeFeedback(Rule):
+    """``days`` that a refusal counts, the day on which it was told included."""
+
+    days: int = 7
+
+    def __post_init__(self) -> None:
+        must(1 <= self.days <= 7, "negative_feedback", f"days is from 1 to 7, not {self.days}.")
+
+    def removed(self, pool: Pool) -> Iterator[tuple[str, np.ndarray]]:
+        recent = pool.touched.where((pool.touched.age < self.days) & (pool.touched.at >= 0))
+        for told in ("not_interested", "already_purchased"):
+            rows = recent.where(recent.told == told)
+            yield f"the user said {told.replace('_', ' ')}", pool.counted(rows, np.ones(len(rows.at))) > 0
+        blocked = recent.where(recent.told == "block_author")
+        creator = pool.shelf.columns["creator"][blocked.at]
+        pairs = (blocked.user * (1 << 32) + creator)[creator >= 0]
+        wanted = np.arange(pool.shape[0])[:, None] * (1 << 32) + pool.of("creator")
+        item_itself = pool.counted(blocked, np.ones(len(blocked.at))) > 0
+        yield "the user blocked its author", np.isin(wanted, pairs) | item_itself
+
+
+RULE = NegativeFeedback

@@ -1,0 +1,31 @@
+"""No item again and again: what was shown several times in a short period rests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.pool import Pool
+from models.rules.rule import Rule, must
+
+
+@dataclass(frozen=True)
+class RepeatGuard(Rule):
+    """An item that was shown ``times`` or more in ``days`` days rests."""
+
+    times: int = 3
+    days: int = 3
+
+    def __post_init__(self) -> None:
+        must(self.times >= 1, "repeat_guard", f"times is 1 or more, not {self.times}.")
+        must(1 <= self.days <= 7, "repeat_guard", f"days is from 1 to 7, not {self.days}.")
+
+    def removed(self, pool: Pool) -> Iterator[tuple[str, np.ndarray]]:
+        recent = pool.touched.where((pool.touched.age < self.days) & (pool.touched.at >= 0))
+        shown = pool.counted(recent, recent.shown)
+        yield f"shown {self.times} times or more in {self.days} days", shown >= self.times
+
+
+RULE = RepeatGuard

@@ -1,0 +1,303 @@
+"""A training run: fitted, measured, logged in MLflow with its evidence, and registered as challenger."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs import ops
+from jobs.contract import digest, make_params
+from jobs.errors import ContractError
+from jobs.lake import Lake
+from jobs.runner import code_version
+from jobs.settings import Settings
+from models import model_card, plots, registry
+from models import promotion_gate as promotion
+from models.evaluation import GROUP, Measured, evaluate
+from models.promotion_gate import Line
+from models.rankers.ranker import Declared, Ranker, ranker
+from models.registry import ROLE
+
+HELD_DAYS = 2
+"""Days held out: the first stops the growth and calibrates, the second judges what came of it."""
+TRAIN_DAYS = 28
+DEFAULT_RANKER = "xgb"
+SEQUENCE, SEQUENCE_TABLE = "recent_items", "features.user_sequence"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows of ``training.examples``: to fit, to stop and calibrate, to judge; and the Delta version they are of."""
+
+    train: pa.Table
+    valid: pa.Table
+    held: pa.Table
+    version: int
+
+    @property
+    def days(self) -> list[dt.date]:
+        return sorted({d for part in (self.train, self.valid, self.held) for d in part["ds"].unique().to_pylist()})
+
+
+def chosen(settings: Settings) -> tuple[Declared, Any]:
+    """The ranker that the market trains and its parameters: ``params["models.ranker"]``, ``{"ranker": name, …}``."""
+    options = dict(settings.market.params.get("models.ranker", {}))
+    declared = ranker(options.pop("ranker", DEFAULT_RANKER))
+    return declared, make_params(declared.params, options, f"market {settings.market.name}, models.ranker")
+
+
+def training_set(settings: Settings, ds: dt.date, sequences: tuple[str, ...] = ()) -> Data:
+    """The examples of the last 28 days up to ``ds``; the last two are held out.
+
+    Parameters
+    ----------
+    sequences
+        Sequence columns that the ranker reads; they are joined as known on the evening before the showing.
+
+    Raises
+    ------
+    ContractError
+        There are too few days to hold some out.
+    """
+    lake = Lake(settings)
+    opened = lake.open("training.examples")
+    days = [d for d in lake.days("training.examples") if ds - dt.timedelta(days=TRAIN_DAYS) < d <= ds]
+    if opened is None or len(days) < HELD_DAYS + 1:
+        raise ContractError(
+            f"There are {len(days)} days of training.examples up to {ds}, {HELD_DAYS + 1} are needed: "
+            "build more history, e.g. `nightjar run training.examples --from … --to …`."
+        )
+    whole = lake.rows("training.examples", ds=days)
+    whole = whole.sort_by([("ds", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
+    if SEQUENCE in sequences:
+        whole = _with_sequences(lake, whole)
+    calibrating, judged = (pa.scalar(day) for day in days[-HELD_DAYS:])
+    held = whole.filter(pc.equal(whole["ds"], judged))
+    return Data(
+        whole.filter(pc.less(whole["ds"], calibrating)),
+        whole.filter(pc.equal(whole["ds"], calibrating)),
+        _with_groups(lake, settings, held, ds),
+        opened.version(),
+    )
+
+
+def _with_sequences(lake: Lake, rows: pa.Table) -> pa.Table:
+    """Add ``recent_items``, as known at the end of the day before the showing."""
+    evening = pc.subtract(rows["shown_ds"].cast(pa.int32()), 1).cast(pa.date32())
+    rows = rows.append_column("_evening", evening)
+    past = lake.rows(SEQUENCE_TABLE, ds=evening.unique().to_pylist())
+    key = {(d, u): n for n, (d, u) in enumerate(zip(past["ds"].to_pylist(), past["user_id"].to_pylist(), strict=True))}
+    at = [key.get(pair) for pair in zip(rows["_evening"].to_pylist(), rows["user_id"].to_pylist(), strict=True)]
+    items = past["items"].combine_chunks().take(pa.array(at, pa.int64()))
+    return rows.drop_columns(["_evening"]).append_column(SEQUENCE, items)
+
+
+def _with_groups(lake: Lake, settings: Settings, held: pa.Table, ds: dt.date) -> pa.Table:
+    """Add the groups by which the market audits: to judge with, never to fit with."""
+    groups = list(settings.market.groups)
+    days = [d for d in lake.days("silver.users") if d <= ds]
+    if not groups or not days:
+        return held
+    users = lake.rows("silver.users", ds=[days[-1]])
+    at = pc.index_in(held["user_id"], users["user_id"])
+    for name in groups:
+        values = users[name].combine_chunks().cast(pa.string())
+        held = held.append_column(GROUP + name, values.take(at.combine_chunks()))
+    return held
+
+
+def training_due(settings: Settings, ds: dt.date, every_days: int = 7, drifted_share: float = 0.2) -> bool:
+    """True where there is no champion, the newest is ``every_days`` old, or its features have drifted since.
+
+    Parameters
+    ----------
+    drifted_share
+        Share of the features of ``audit.drift`` that must have the verdict drift on one day.
+    """
+    lake = Lake(settings)
+    if any(r["ds"] > ds and r["role"] == ROLE for r in lake.rows(ops.MODEL_PIN.name).to_pylist()):
+        return False
+    if len(lake.days("training.examples")) < HELD_DAYS + 1:
+        return False
+    champion = registry.champion_of(registry.client(settings), settings)
+    if champion is None:
+        return True
+    until = dt.date.fromisoformat(champion.tags["data_until"])
+    return (ds - until).days >= every_days or _has_drifted(lake, until, ds, drifted_share)
+
+
+def _has_drifted(lake: Lake, until: dt.date, ds: dt.date, share: float) -> bool:
+    days = [d for d in lake.days("audit.drift") if until < d <= ds]
+    if not days:
+        return False
+    rows = lake.rows("audit.drift", ds=[days[-1]]).to_pylist()
+    return sum(r["verdict"] == "drift" for r in rows) >= share * len(rows) > 0
+
+
+def train(settings: Settings, ds: dt.date, run_id: str) -> dict[str, Any]:
+    """Fit a ranker on the examples up to ``ds``, log it with its evidence and register it as challenger.
+
+    Returns
+    -------
+    dict
+        ``version``, ``mlflow_run``, ``metrics``, the verdict of the gate with its lines, and the card.
+    """
+    declared, params = chosen(settings)
+    api = registry.client(settings)
+    champion = registry.champion_of(api, settings)
+    rival = registry.load_version(settings, api, champion.version) if champion else None
+    sequences = (*declared.spec.sequences, *(rival.spec.sequences if rival else ()))
+    data = training_set(settings, ds, sequences)
+    fitted = declared.fit(data.train, data.valid, params)
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work) / ROLE
+        fitted.save(folder)
+        order_by = settings.market.params.get("candidates.ranked", {}).get("order_by", "rank")
+        size = sum(f.stat().st_size for f in folder.rglob("*")) / 2**20
+        measured = evaluate(fitted, data.held, order_by=order_by, size_mb=size)
+        theirs = evaluate(rival, data.held, order_by=order_by) if rival else None
+        limits = make_params(
+            promotion.Params, dict(settings.market.params.get("models.gate", {})), f"market {settings.market.name}"
+        )
+        lines = promotion.gate(measured, theirs, limits, skewed_features(settings, ds))
+        run = _Run(ds, run_id, data, fitted, measured, theirs, lines, champion, params)
+        return _log(settings, api, run, Path(work))
+
+
+def skewed_features(settings: Settings, ds: dt.date) -> list[str] | None:
+    """Features that the newest ``audit.skew`` of the last week found apart; None where there is none."""
+    lake = Lake(settings)
+    days = [d for d in lake.days("audit.skew") if ds - dt.timedelta(days=7) < d <= ds]
+    if not days:
+        return None
+    return sorted(r["feature"] for r in lake.rows("audit.skew", ds=[days[-1]]).to_pylist() if r["verdict"] == "skew")
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a training run made."""
+
+    ds: dt.date
+    run_id: str
+    data: Data
+    ranker: Ranker
+    measured: Measured
+    rival: Measured | None
+    lines: list[Line]
+    champion: Any
+    params: Any
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        days = self.data.days
+        return {
+            "data_until": str(self.ds),
+            "first_day": str(days[0]),
+            "last_day": str(days[-1]),
+            "delta_version": self.data.version,
+            "code_version": code_version(),
+            "ranker": self.ranker.spec.name,
+            "params_hash": digest(self.params),
+            # who it was compared with: a promotion is refused where that is no longer the champion
+            "compared_with": str(self.champion.version) if self.champion else "",
+        }
+
+
+def _log(settings: Settings, api: Any, run: _Run, work: Path) -> dict[str, Any]:
+    import mlflow
+
+    registry.use_experiment(settings, api)
+    passed = promotion.passed(run.lines)
+    with mlflow.start_run(run_name=f"{ROLE} {run.ds}") as active:
+        mlflow.log_params({**asdict(run.params), "ranker": run.ranker.spec.name, "train_rows": run.data.train.num_rows})
+        mlflow.set_tags({"nightjar.run_id": run.run_id, "nightjar.market": settings.market.name, **run.facts})
+        mlflow.log_metrics(run.measured.flat())
+        _log_curves(run.ranker.facts["curves"])
+        _log_datasets(settings, run.data)
+        importance = plots.write(run.ranker, run.data.held, work / "plots")
+        mlflow.log_artifacts(str(work / "plots"), "plots")
+        verdict = {"passed": passed, "lines": [asdict(line) for line in run.lines], **run.facts}
+        (work / ROLE / "gate.json").write_text(json.dumps(verdict, indent=1, default=str))
+        _describe(run, work / ROLE, active.info.run_id)
+        mlflow.log_artifacts(str(work / ROLE), ROLE)
+        card = model_card.render(
+            settings, run.ranker, run.facts, run.measured, run.rival, run.lines, run.champion, importance
+        )
+        mlflow.log_text(card, "model_card.md")
+        version = _register(settings, api, run, card, passed, active.info.run_id)
+    return {
+        "version": version,
+        "mlflow_run": active.info.run_id,
+        "passed": passed,
+        "metrics": run.measured.flat(),
+        "lines": [asdict(line) for line in run.lines],
+        "card": card,
+    }
+
+
+def _log_curves(curves: Mapping[str, Mapping[str, list[float]]]) -> None:
+    """Learning curves as metrics with steps; a loss that is no number ends its curve."""
+    import mlflow
+
+    for head, parts in curves.items():
+        for part, values in parts.items():
+            for step, value in enumerate(values):
+                if np.isfinite(value):
+                    mlflow.log_metric(f"curve.{head}.{part}", value, step=step)
+
+
+def _log_datasets(settings: Settings, data: Data) -> None:
+    """Name the data of a run: Delta path, version and size; the rows stay where they are."""
+    import mlflow
+    from mlflow.data.delta_dataset_source import DeltaDatasetSource
+
+    path = str(settings.table_path("training.examples"))
+    source = DeltaDatasetSource(path=path, delta_table_version=data.version)
+    for context, table in {"train": data.train, "calibration": data.valid, "validation": data.held}.items():
+        head = table.slice(0, 50).to_pandas()
+        dataset = mlflow.data.from_pandas(
+            head, source=source, name=f"training.examples:{context}", digest=f"v{data.version}-{table.num_rows}"
+        )
+        mlflow.log_input(dataset, context=context)
+
+
+def _describe(run: _Run, folder: Path, mlflow_run: str) -> None:
+    """Write MLflow's own description beside the ranker's files: signature and example, for its pages."""
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    spec = run.ranker.spec
+    columns = [*run.ranker.features, *spec.ids, *spec.sequences]
+    example = run.data.held.slice(0, 5).select(columns).to_pandas()
+    signature = ModelSignature(
+        inputs=Schema([ColSpec("long" if c in spec.ids else "float", c) for c in (*run.ranker.features, *spec.ids)]),
+        outputs=Schema([ColSpec("double", head) for head in run.ranker.heads]),
+    )
+    (folder / "input_example.json").write_text(example.to_json(orient="split", index=False))
+    described = Model(artifact_path=ROLE, run_id=mlflow_run, signature=signature)
+    described.saved_input_example_info = {
+        "artifact_path": "input_example.json",
+        "type": "dataframe",
+        "pandas_orient": "split",
+    }
+    described.add_flavor("nightjar", ranker=spec.name, loader="models.rankers.ranker.load")
+    described.save(folder / "MLmodel")
+
+
+def _register(settings: Settings, api: Any, run: _Run, card: str, passed: bool, mlflow_run: str) -> str:
+    """Register the version with its card and facts; the alias challenger names it."""
+    name = registry.model_name(settings)
+    version = registry.create_version(api, name, mlflow_run, card)
+    for key, value in {**run.facts, "state": "challenger" if passed else "refused"}.items():
+        api.set_model_version_tag(name, version, key, str(value))
+    api.set_registered_model_alias(name, "challenger", version)
+    return version

@@ -1,0 +1,156 @@
+"""Feedback and takedowns leave what is served within minutes; a rollback does not bring them back."""
+
+import contextlib
+import gzip
+import json
+import shutil
+
+import pytest
+
+from jobs import releases, steps
+from jobs.ops import FEEDBACK
+from jobs.settings import load_settings
+from tests.e2e.conftest import NEXT, NIGHT, BuiltWorld
+
+SERVED = ("serving.recommendations", "serving.fallback", "serving.similar_items")
+
+
+@pytest.fixture(scope="module")
+def served(world, tmp_path_factory):
+    """A copy of the built world, with the next day's files landed, to change what is served in."""
+    home = tmp_path_factory.mktemp("served") / "home"
+    shutil.copytree(world.home, home)
+    with pytest.MonkeyPatch.context() as patch:
+        copy = BuiltWorld(home, None)
+        copy.enter(patch)
+        yield BuiltWorld(home, load_settings("demo"))
+
+
+def rows(served, table, release=None):
+    release = release or releases.current(served.lake)
+    return served.lake.rows(table, ds=release["ds"], release_id=release["release_id"]).to_pandas()
+
+
+def blocked_by_hand(served):
+    """Pairs that people asked not to see again on the day after the night, straight from the landed files."""
+    folder = served.settings.landing / "demo" / "events" / f"ds={NEXT}"
+    wanted, found = ("not_interested", "already_purchased"), []
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        for line in gzip.decompress(path.read_bytes()).decode(errors="replace").splitlines():
+            with contextlib.suppress(ValueError, AttributeError):  # planted faults
+                row = json.loads(line)
+                found += [(row.get("user_id"), row.get("item_id"))] if row.get("action") in wanted else []
+    return found
+
+
+def keys(served, table, column):
+    known = served.lake.rows(table, [column, "original_id"], ds=NIGHT).to_pandas()
+    return known.set_index("original_id")[column]
+
+
+@pytest.fixture(scope="module")
+def night(served):
+    """The release of the night, before any test changes what is served."""
+    return releases.current(served.lake)
+
+
+@pytest.fixture(scope="module")
+def patched(served, night):
+    return steps.apply_feedback("demo", "feedback-1")
+
+
+def test_a_patch_is_a_release_of_its_own_that_keeps_model_and_index(served, night, patched):
+    now = releases.current(served.lake)
+    assert now["kind"] == "patch" and now["release_id"] == patched["release_id"] != night["release_id"]
+    assert now["base_release_id"] == night["release_id"]
+    kept = ("ds", "model", "model_version", "index_path")
+    assert [now[name] for name in kept] == [night[name] for name in kept]
+
+
+def test_what_people_no_longer_want_is_gone_and_replaced(served, night, patched):
+    users, items = keys(served, "silver.users", "user_id"), keys(served, "silver.items", "item_id")
+    pairs = {(users[u], items[i]) for u, i in blocked_by_hand(served) if u in users.index and i in items.index}
+    before, after = (rows(served, "serving.recommendations", r) for r in (night, releases.current(served.lake)))
+    shown = {name: set(zip(frame["user_id"], frame["item_id"])) for name, frame in (("old", before), ("new", after))}
+    assert shown["old"] & pairs, "nobody refused what was served, so the test says nothing"
+    assert not shown["new"] & pairs
+    sizes = before.groupby("user_id").size()
+    # who withdrew consent has no list any longer; all others have as long a one as before
+    assert after.groupby("user_id").size().equals(sizes[after["user_id"].unique()].sort_index())
+    assert (after["reasons"].str.len() > 0).all()
+
+
+def _as_shown(of_user):
+    ordered = of_user.sort_values(["surface", "rank"])
+    return list(zip(ordered["surface"], ordered["rank"], ordered["item_id"], ordered["score"]))
+
+
+def test_lists_that_hold_nothing_excluded_stay_as_they_are(served, night, patched):
+    before, after = (
+        rows(served, "serving.recommendations", r).groupby("user_id").apply(_as_shown, include_groups=False)
+        for r in (night, releases.current(served.lake))
+    )
+    changed = [user for user in before.index if user not in after.index or before[user] != after[user]]
+    assert 0 < len(changed) <= patched["users"] < len(before)
+    for table in ("serving.fallback", "serving.similar_items"):
+        assert len(rows(served, table, night)) == len(rows(served, table))
+
+
+def test_a_second_look_finds_nothing_new_without_spark(served, patched, monkeypatch):
+    monkeypatch.setenv("NIGHTJAR_SPARK", "sc://127.0.0.1:1")
+    assert steps.apply_feedback("demo", "feedback-2") == {
+        "release_id": patched["release_id"],
+        "users": 0,
+        "new": False,
+    }
+
+
+def test_a_block_that_is_delivered_during_the_day_is_applied(served, patched, tmp_path):
+    from jobs import feedback
+    from jobs.landing import incomplete
+
+    first = rows(served, "serving.recommendations").sort_values(["user_id", "rank"]).iloc[0]
+    names = {v: k for k, v in keys(served, "silver.users", "user_id").items()}
+    titles = {v: k for k, v in keys(served, "silver.items", "item_id").items()}
+    event = {
+        "event_id": "intraday-1",
+        "user_id": names[first["user_id"]],
+        "item_id": titles[first["item_id"]],
+        "at": f"{NEXT}T09:00:00Z",
+        "action": "not_interested",
+    }
+    path = tmp_path / "events.jsonl"
+    path.write_text(json.dumps(event) + "\n")
+    assert feedback.land(served.settings, path) == 1
+    made = steps.apply_feedback("demo", "feedback-3")
+    after = rows(served, "serving.recommendations")
+    of_user = after[after["user_id"] == first["user_id"]]
+    assert made["users"] == 1
+    assert first["item_id"] not in set(of_user["item_id"]) and len(of_user) == 20
+    assert incomplete(served.settings.landing, "demo", first["ds"]) == []
+
+
+def test_a_takedown_leaves_every_served_table_and_stays_away_after_a_rollback(served, night, patched):
+    shown = rows(served, "serving.recommendations")["item_id"].value_counts()
+    item = shown.index[0]
+    name = {v: k for k, v in keys(served, "silver.items", "item_id").items()}[item]
+    steps.take_down("demo", "takedown-1", name, "recalled by its maker")
+    now = releases.current(served.lake)
+    assert now["kind"] == "patch" and "recalled by its maker" in now["reason"]
+    for row in (now, steps.rollback("demo", "back-1", night["release_id"], "a test")):
+        assert releases.current(served.lake)["sequence"] >= row["sequence"]
+        for table in SERVED:
+            frame = rows(served, table, row)
+            columns = [c for c in ("item_id", "similar_item_id") if c in frame]
+            assert len(frame) and not frame[columns].isin([item]).any(axis=None), (table, row["kind"])
+    back = releases.current(served.lake)
+    assert (back["kind"], back["base_release_id"]) == ("rollback", night["release_id"])
+    # the blocks of the day come back with the next look
+    again = steps.apply_feedback("demo", "feedback-4")
+    assert again["new"] and again["release_id"] == now["release_id"]
+
+
+def test_every_look_is_in_the_log(served, patched):
+    looks = served.lake.rows(FEEDBACK.name).to_pandas()
+    assert (looks["seconds"] > 0).all() and (looks["files"] > 0).all()
+    assert looks["users"].max() >= patched["users"] > 0
