@@ -54,8 +54,8 @@ CONTRACT = Table(
     owner="candidates",
     description="Channels fused by weighted reciprocal rank, sum of weight / (60 + rank) (Cormack et al., 2009): ranks "
     "compare where scores of channels do not. Each channel has its quota of first places (surfaces). What the user "
-    "may not see (region, age), rejected or bought in 7 days is out, as is what a bad case stops; bought ones stay where "
-    "their category may repeat.",
+    "may not see (region, age), rejected or bought in 7 days is out, as is what a bad case stops; bought ones stay "
+    "where their category may repeat.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("item_id", "bigint", "Surrogate item key."),
