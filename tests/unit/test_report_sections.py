@@ -14,7 +14,8 @@ from jobs.report import night_report, render_html, render_text, write_report
 from jobs.report.plots import bars, line
 from jobs.report.section import all_sections
 from jobs.settings import Market, Settings
-from quality import attribution, business_metrics, gmv, health
+from quality import attribution, business_metrics, gmv, health, off_policy, recall_audit
+from quality.experiments import readout
 
 DAY = dt.date(2024, 3, 15)
 YESTERDAY, WEEK_BEFORE = DAY - dt.timedelta(days=1), DAY - dt.timedelta(days=7)
@@ -195,6 +196,33 @@ def test_what_moved_satisfaction_is_named(settings, lake):
     text = render_text(night_report(settings, DAY))
     assert "Satisfaction moved: 10.00 % of the showings satisfied, 30.00 % on 2024-03-08" in text
     assert "channel: item_cf" in text and "-20.00" in text
+
+
+def test_experiments_estimates_and_recall_are_shown_as_they_are(settings, lake):
+    read = {"ds": DAY, "experiment": "ctas", "variant": "b", "segment_by": "all", "segment": "", "metric": "ctr"}
+    figures = {"n_control": 500, "n": 300, "control_value": 0.1, "difference": 0.02, "needed": 900}
+    lake.append(
+        readout.CONTRACT,
+        [{**read, **figures, "is_primary": True, "always_lo": -0.01, "always_hi": 0.05, "verdict": "sample ratio"}],
+    )
+    estimate = {"ds": DAY, "list_ds": YESTERDAY, "n": 90, "verdict": "refused", "reason": "support is too small"}
+    lake.append(off_policy.CONTRACT, [{**estimate, "estimator": "ips", "effective_size": 9.0, "support": 0.1}])
+    found = {
+        "ds": DAY,
+        "list_ds": YESTERDAY,
+        "horizon_days": 1,
+        "subject": "item_cf",
+        "hits": 5,
+        "unique_hits": 2,
+        "n": 8,
+    }
+    lake.append(recall_audit.CONTRACT, [{**found, "k": k, "recall": k / 1000} for k in (50, 200)])
+    report = night_report(settings, DAY)
+    problem = next(p for p in report["problems"] if p["section"] == "experiments")
+    assert problem["said"] == "Experiment ctas, variant b: its variants have other numbers of people than planned."
+    text, page = render_text(report), render_html(report)
+    for expected in ("0.020 [-0.010 0.050]", "support is too small", "recall@200", "0.200", "ctr (decides)"):
+        assert expected in text and expected in page
 
 
 def test_the_index_lists_nights_of_any_version(settings, lake):
