@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -56,10 +56,10 @@ class Alert:
 
 @dataclass(frozen=True)
 class Receiver:
-    """A webhook; ``token`` is sent as a bearer token where there is one."""
+    """A webhook; ``token`` is sent as a bearer token where there is one. Neither is ever shown."""
 
-    url: str
-    token: str = ""
+    url: str = field(repr=False)
+    token: str = field(default="", repr=False)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Deliver a message.
