@@ -9,11 +9,13 @@ import pytest
 from deltalake import write_deltalake
 
 from jobs import ops
-from jobs.contract import DayRange
+from jobs.contract import DayRange, ddl
 from jobs.lake import Lake
 from jobs.report import night_report
 from jobs.settings import Market, Settings
+from jobs.steps import catalog
 from quality import diversity, fairness, freshness
+from quality.intervals import wilson
 
 DAY = dt.date(2024, 3, 8)
 WEEK = [DAY - dt.timedelta(days=n) for n in range(7, -1, -1)]
@@ -105,25 +107,29 @@ class World:
             for user in range(USERS)
             for rank in range(1, 11)
         ]
-        return diversity.build(
-            self.frame("ds date, surface string, user_id bigint, rank int, item_id bigint", lists),
-            self.frame(
+        given = {
+            "recommendations": ("ds date, surface string, user_id bigint, rank int, item_id bigint", lists),
+            "items": (
                 "ds date, item_id bigint, category string, status string, stock int",
                 [(DAY, item, f"c{item % 6}", "active", None) for item in range(ITEMS)],
             ),
-            self.frame(
-                "ds date, item_id bigint, impressions int, targets int", [(DAY, item, 9, 1) for item in range(ITEMS)]
+            "item_daily": (
+                "ds date, item_id bigint, impressions int, clicks int, targets int",
+                [(DAY, item, 9, 2, 1) for item in range(ITEMS)],
             ),
-            days=DayRange.day(DAY),
-            params=diversity.Params(long_tail_target=0.0),
-        )
+        }
+        # what the fault does not touch has no row
+        for each in diversity.CONTRACT.inputs:
+            given.setdefault(each.argument, (ddl(catalog().table(each.table).schema), []))
+        frames = {name: self.frame(schema, rows) for name, (schema, rows) in given.items()}
+        return diversity.build(**frames, days=DayRange.day(DAY), params=diversity.Params(long_tail_target=0.0))
 
     def fairness(self):
         """Nine of ten people of each region get a personal list; in the north one of two, where it lost coverage."""
         covered = {"north": 200 if self.uncovered else 360, "south": 360}
-        counts = {"attribute": "region", "horizon_days": None, "users": 400, "served": 400}
-        found = [{**counts, "group": group, "covered": n} for group, n in covered.items()]
-        return fairness.figures(found, DayRange.day(DAY), fairness.Params())
+        params = fairness.Params()
+        groups = [fairness.Figure(group, n / 400, *wilson(n, 400), 400) for group, n in covered.items()]
+        return fairness.compared("region", "coverage", 0, groups, DayRange.day(DAY), params, params.coverage_limit)
 
 
 @pytest.fixture
