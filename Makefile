@@ -39,8 +39,8 @@ lint: setup ## Style and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench: setup ## Benchmarks, for a person to read
-	$(BIN)/python -m bench
+bench: setup ## Benchmarks, for a person to read; takes BENCH="features medium"
+	$(BIN)/python -m bench $(BENCH)
 
 up: setup ## Start PostgreSQL, Spark, MLflow and Airflow; prints their addresses and the login
 	@$(BIN)/nightjar up

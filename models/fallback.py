@@ -38,7 +38,10 @@ CONTRACT = Table(
         Column("rank", "int", "Place, from 1."),
         Column("item_id", "bigint", "Surrogate item key."),
         Column(
-            "score", "double", "Different users with a target action in 7 days, those of 28 as thousandths.", digits=6
+            "score",
+            "double",
+            "Users with a target action by day, summed over 7 days; those of 28 as thousandths.",
+            digits=6,
         ),
         Column("reasons", reasons.TYPE, "Why it is shown, in the market's language."),
     ],
@@ -73,8 +76,7 @@ def build(
         F.lit(None).cast("string").alias("region"),
         "item_id",
         (F.col("target_users_7d") + F.col("target_users_28d") / 1000).alias("score"),
-        F.col("target_users_7d").alias("people"),
-    )
+    ).join(_people(user_item_daily), "item_id", "left")
     regions = user_profile.where("region IS NOT NULL").select("user_id", "region")
     liked = user_item_daily.where("targets > 0").select("user_id", "item_id").distinct().join(regions, "user_id")
     sizes = (
@@ -106,6 +108,12 @@ def build(
     return reduce(DataFrame.unionByName, lists).withColumn("reasons", F.array(_reason(market)))
 
 
+def _people(user_item_daily: DataFrame) -> DataFrame:
+    """``item_id, people``: different users with a target action in the window."""
+    counted = F.count_distinct("user_id").cast("int").alias("people")
+    return user_item_daily.where("targets > 0").groupBy("item_id").agg(counted)
+
+
 def _list_of(popular: DataFrame, surface: Surface) -> DataFrame:
     """The most liked items of each segment, no more of one category than the surface's share."""
     share = surface.rules.get("category_share", {}).get("share", CategoryShare.share)
@@ -123,12 +131,12 @@ def _list_of(popular: DataFrame, surface: Surface) -> DataFrame:
 
 
 def _reason(market: Market) -> SparkColumn:
-    people, language = F.col("people"), F.lit(market.language)
+    people, language = F.coalesce("people", F.lit(0)), F.lit(market.language)
     return F.struct(
         F.lit("basic").alias("kind"),
         F.when(people > 0, "popular").otherwise("suggested").alias("code"),
         F.when(people > 0, say("popular", "text", language, {"people": people}))
         .otherwise(say("suggested", "text", language, {}))
         .alias("text"),
-        F.to_json(F.struct(people.alias("target_users_7d"))).alias("evidence"),
+        F.to_json(F.struct(people.alias("people_7d"))).alias("evidence"),
     )

@@ -15,6 +15,7 @@ from jobs.settings import Market
 from models import eligibility
 from models.recall import CHANNELS, depth_of
 from models.surfaces import USUAL, surfaces
+from quality.badcases import stop_loss
 
 BLOCK_DAYS = 7
 SOURCE = "array<struct<channel:string,rank:int,score:double,seed_item_id:bigint>>"
@@ -53,7 +54,8 @@ CONTRACT = Table(
     owner="candidates",
     description="Channels fused by weighted reciprocal rank, sum of weight / (60 + rank) (Cormack et al., 2009): ranks "
     "compare where scores of channels do not. Each channel has its quota of first places (surfaces). What the user "
-    "may not see (region, age), rejected or bought in 7 days is out; bought ones stay where their category may repeat.",
+    "may not see (region, age), rejected or bought in 7 days is out, as is what a bad case stops; bought ones stay "
+    "where their category may repeat.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("item_id", "bigint", "Surrogate item key."),
@@ -72,6 +74,7 @@ CONTRACT = Table(
         TableInput("silver.events", days=BLOCK_DAYS, optional=True),
         TableInput("silver.items"),
         TableInput("features.user_profile"),
+        stop_loss.INPUT,
     ],
     checks=[between("rank", 1, 1000)],
     grain="day",
@@ -139,6 +142,7 @@ def build(
     events: DataFrame,
     items: DataFrame,
     user_profile: DataFrame,
+    badcases: DataFrame,
     *,
     days: DayRange,
     params: Params,
@@ -161,7 +165,7 @@ def build(
     first = Window.partitionBy("ds", "user_id").orderBy(F.desc("in_quota"), F.round("score", 9).desc(), "item_id")
     best = Window.partitionBy("ds", "user_id").orderBy(F.round("score", 9).desc(), "item_id")
     return (
-        eligibility.for_people(fused, items, user_profile)
+        eligibility.for_people(stop_loss.without_stopped(fused, badcases), items, user_profile)
         .join(out, ["ds", "user_id", "item_id"], "left_anti")
         .withColumn("_chosen", F.row_number().over(first))
         .where(F.col("_chosen") <= params.budget)

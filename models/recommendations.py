@@ -134,6 +134,7 @@ def build(
         .join(scored, ["user_id", "item_id"], "left")
         .join(_people(user_profile, market), "user_id", "left")
         .join(_described(items, item_stats), "item_id", "left")
+        .join(_people_by_item(user_item_daily), "item_id", "left")
         .join(_situation(contexts), ["surface", "user_id"], "left")
     )
     out = excluded(user_item_daily, events, items, days, market)
@@ -157,12 +158,16 @@ def _described(items: DataFrame, item_stats: DataFrame) -> DataFrame:
         "price_minor",
         "highest_price_minor",
         "price_drop",
-        "target_users_7d",
         "popularity",
         "age_days",
     )
     kept = items.select("item_id", "original_id", "category", "brand", "regions", "age_limit", "duration_ms")
     return kept.join(stats, "item_id", "left")
+
+
+def _people_by_item(user_item_daily: DataFrame) -> DataFrame:
+    """``item_id, people_7d``: different users with a target action; daily counts would count who came twice twice."""
+    return user_item_daily.where("targets > 0").groupBy("item_id").agg(F.count_distinct("user_id").alias("people_7d"))
 
 
 def _situation(contexts: DataFrame) -> DataFrame:

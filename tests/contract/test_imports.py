@@ -32,6 +32,7 @@ COMPOSITION = {
     "models.registry": "versions and aliases in MLflow, pins: which model is in use, called by steps",
     "models.training": "reads examples, fits, logs to MLflow: a training run, called by steps",
     "quality.data_docs": "writes what the gate found where people look, called with the gate's findings",
+    "quality.anomalies": "reads the files that a table had on the same weekday, called by the gate",
     "quality.gate": "runs declared checks on what a runner has staged, called by steps",
 }
 # Single names of the engine that nodes may import.

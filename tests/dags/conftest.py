@@ -24,6 +24,7 @@ def airflow_environment(folder: Path) -> dict[str, str]:
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(HERE.parents[1] / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(HERE.parents[1] / "plugins"),
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         "NIGHTJAR_HOME": str(folder / "home"),
@@ -67,6 +68,14 @@ def parse(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, A
 @pytest.fixture(scope="session")
 def parsed(parse: Callable[..., dict[str, Any]]) -> dict[str, Any]:
     return parse(True)
+
+
+@pytest.fixture(scope="session")
+def stopped_night(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same run, stopped by the gate of silver."""
+    folder = tmp_path_factory.mktemp("stopped")
+    write_manifest(discover(), folder / "home" / "manifest.json")
+    return run_script(folder, "night_with_stand_ins.py", "2024-03-14", "gate-fails")
 
 
 @pytest.fixture(scope="session")

@@ -89,10 +89,12 @@ def test_a_region_with_few_active_users_or_none_named_has_no_list(lists):
 
 def test_the_reason_tells_the_people_of_the_segment(lists):
     assert lists["region=north"][0]["reasons"] == [
-        {"kind": "basic", "code": "popular", "text": "Liked by 2 people this week", "evidence": '{"target_users_7d":2}'}
+        {"kind": "basic", "code": "popular", "text": "Liked by 2 people this week", "evidence": '{"people_7d":2}'}
     ]
     assert {r["surface"] for r in lists["everyone"]} == {"feed"}
 
 
 def test_of_what_nobody_liked_nothing_is_claimed(lists):
-    assert [r["code"] for r in lists["everyone"][-1]["reasons"]] == ["suggested"]
+    # user 3 liked item 1, users 4 and 5 liked item 5
+    codes = {r["item_id"]: r["reasons"][0]["code"] for r in lists["everyone"]}
+    assert codes == {1: "popular", 3: "suggested", 8: "suggested", 5: "popular"}

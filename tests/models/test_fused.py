@@ -13,6 +13,7 @@ RECALL = "ds date, channel string, user_id bigint, item_id bigint, rank int, see
 PAIRS = "ds date, user_id bigint, item_id bigint, rejections int, purchases int"
 EVENTS = "ds date, user_id bigint, item_id bigint, action string"
 ITEMS = "ds date, item_id bigint, category string, creator_id bigint, regions string, age_limit int"
+BADCASES = "ds date, user_id bigint, item_id bigint, stops boolean"
 PEOPLE = "ds date, user_id bigint, region string, age_years int, age_band string"
 DS = "2024-03-10"
 
@@ -21,13 +22,14 @@ NO_QUOTAS = {"feed": {"quotas": None}}
 DEMO = Market("demo", surfaces=NO_QUOTAS)
 
 
-def fused(frame, recall, pairs=(), events=(), items=(), people=(), market=DEMO, **params):
+def fused(frame, recall, pairs=(), events=(), items=(), people=(), badcases=(), market=DEMO, **params):
     made = build(
         frame(RECALL, [(*row, row[4] / 10) for row in recall]),
         frame(PAIRS, list(pairs)),
         frame(EVENTS, list(events)),
         frame(ITEMS, list(items)),
         frame(PEOPLE, list(people)),
+        frame(BADCASES, list(badcases)),
         days=DayRange.day(DS),
         params=Params(**params),
         market=market,
@@ -168,3 +170,18 @@ def test_restricted_items_need_a_known_region_and_age(frame):
         ],
     )
     assert {u: left(found, u) for u in (1, 2, 3, 4, 5)} == {1: [1, 2], 2: [], 3: [2], 4: [1], 5: []}
+
+
+def test_what_a_bad_case_stops_is_out_for_whom_it_happened_to(frame):
+    found = fused(
+        frame,
+        [(DS, "popular", user, item, item - 9, None) for user in (1, 2) for item in (10, 11, 12)],
+        badcases=[
+            ("2024-03-05", 1, 10, True),
+            # an item's own fault: nobody gets it
+            (DS, None, 11, True),
+            # this one is told and not acted on
+            (DS, 2, 12, False),
+        ],
+    )
+    assert set(found) == {(1, 12), (2, 10), (2, 12)}

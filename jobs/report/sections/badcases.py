@@ -1,62 +1,104 @@
-"""Cases that a person should read: what went wrong, for whom, with which item."""
+"""Cases that a person should read: what went wrong, for whom, with which item, and which layer caused it."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from jobs.report.night import Night
 from jobs.report.page import table
 from jobs.report.plots import bars
-from jobs.report.section import Section
-from jobs.report.terminal import grid
+from jobs.report.section import WARN, Problem, Section
+from jobs.report.terminal import grid, number
 
+TABLE = "audit.badcase"
 SHOWN = 15
-SEVERITIES = ("high", "medium", "low")
+WEEK, LEAST_NIGHTS = 7, 3
 
 
 def gather(night: Night) -> dict[str, Any]:
-    """Counts by type, and the gravest cases with names and titles; empty where the audit does not run."""
-    rows = night.read("audit.badcase")
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["type"]] = counts.get(row["type"], 0) + 1
-    order = {name: at for at, name in enumerate(SEVERITIES)}
-    rows.sort(key=lambda r: (order.get(r["severity"], len(order)), r["type"], str(r["case"])))
-    shown = rows[:SHOWN]
-    items = night.names("silver.items", "item_id", keys(shown, "item_id"), "original_id", "title") if shown else {}
-    people = night.names("silver.users", "user_id", keys(shown, "user_id"), "original_id") if shown else {}
-    cases = [
+    """Cases by type and by layer, and the gravest with names and titles; empty where there are none."""
+    days = night.past[-(WEEK + 1) :]
+    past = Counter((r["ds"], r["type"]) for r in night.history(TABLE, days, ["ds", "type"]))
+    rows = night.read(TABLE)
+    if not rows:
+        return {}
+    rows.sort(key=lambda r: (-r["severity"], r["type"], r["case_id"]))
+    nights = sorted({ds for ds, _ in past} - {str(night.day)})
+    types = [
+        {"type": kind, "n": n, "before": [past[ds, kind] for ds in nights]}
+        for kind, n in sorted(Counter(r["type"] for r in rows).items())
+    ]
+    layers = dict(sorted(Counter(r["layer"] or "unknown" for r in rows).items()))
+    return {"types": types, "layers": layers, "cases": named(night, rows[:SHOWN]), "owner": night.owner(TABLE)}
+
+
+def named(night: Night, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Cases with what their items and people are called."""
+
+    def keys(name: str) -> set[int]:
+        return {r[name] for r in rows if r[name] is not None}
+
+    items = night.names("silver.items", "item_id", keys("item_id"), "original_id", "title")
+    people = night.names("silver.users", "user_id", keys("user_id"), "original_id")
+    return [
         {
-            "type": r["type"],
-            "severity": r["severity"],
+            **{name: r[name] for name in ("type", "severity", "layer", "category", "evidence")},
             "user": people.get(r["user_id"], {}).get("original_id", ""),
             "title": items.get(r["item_id"], {}).get("title", ""),
             "item": items.get(r["item_id"], {}).get("original_id", ""),
-            "evidence": r["evidence"],
         }
-        for r in shown
+        for r in rows
     ]
-    return {"counts": dict(sorted(counts.items())), "cases": cases} if rows else {}
 
 
-def keys(rows: list[dict[str, Any]], name: str) -> set[int]:
-    return {r[name] for r in rows if r[name] is not None}
+def cells(data: dict[str, Any]) -> list[list[Any]]:
+    return [
+        [
+            c["title"] or c["item"] or c["category"] or "–",
+            c["type"].replace("_", " "),
+            c["severity"],
+            c["layer"] or "",
+            c["user"],
+        ]
+        for c in data["cases"]
+    ]
 
 
 def html(data: dict[str, Any]) -> str:
     if not data:
         return ""
-    rows = [[c["title"] or c["item"], c["type"], c["severity"], c["user"], c["evidence"] or ""] for c in data["cases"]]
-    plot = bars([(kind, n, str(n)) for kind, n in data["counts"].items()], "Cases by type")
-    return plot + table("The gravest", ["title", "type", "severity", "user", "evidence"], rows)
+    whole = sum(data["layers"].values())
+    rows = [[*row, c["evidence"] or ""] for row, c in zip(cells(data), data["cases"])]
+    return (
+        bars([(t["type"].replace("_", " "), t["n"], number(t["n"])) for t in data["types"]], "Cases by type")
+        + bars(
+            [(name, n, f"{n / whole:.0%}") for name, n in data["layers"].items()], "Cases by the layer that caused them"
+        )
+        + table(f"The gravest {len(rows)}", ["what", "type", "severity", "layer", "user", "evidence"], rows, (2,))
+    )
 
 
 def text(data: dict[str, Any]) -> list[str]:
     if not data:
         return []
-    counted = ", ".join(f"{n} {kind}" for kind, n in data["counts"].items())
-    rows = [[c["title"] or c["item"], c["type"], c["severity"], c["user"]] for c in data["cases"]]
-    return [f"  {counted}", *grid(["title", "type", "severity", "user"], rows)]
+    counted = ", ".join(f"{t['n']} {t['type'].replace('_', ' ')}" for t in data["types"])
+    rows = [[str(cell) for cell in row] for row in cells(data)]
+    return [f"  {counted}", *grid(["what", "type", "severity", "layer", "user"], rows, (2,))]
 
 
-SECTION = Section("Badcases", 130, gather, html, text)
+def problems(data: dict[str, Any]) -> Iterator[Problem]:
+    """Types with far more cases than on the nights before: more than chance adds to a count (four deviations)."""
+    for t in data["types"] if data else ():
+        if len(t["before"]) >= LEAST_NIGHTS:
+            mean = sum(t["before"]) / len(t["before"])
+            most = mean + 4 * math.sqrt(max(mean, 1.0))
+            if t["n"] > most:
+                kind = t["type"].replace("_", " ")
+                said = f"{t['n']} cases of {kind}, {mean:.0f} a night in the week before."
+                yield Problem(WARN, f"badcases {kind}", said, data["owner"], str(t["n"]), f"{most:.0f}")
+
+
+SECTION = Section("Badcases", 130, gather, html, text, problems)

@@ -17,13 +17,14 @@ def gather(night: Night) -> list[dict[str, Any]]:
 
 
 def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The differences between groups: the groups themselves are in the table."""
-    return [r for r in rows if r["kind"] == "difference"]
+    """How groups differ, or vary where there are many; the groups themselves are in the table."""
+    return [r for r in rows if r["kind"] in ("difference", "variance")]
 
 
 def metric_name(row: dict[str, Any]) -> str:
     name = row["metric"] if row["metric"] == "served" else f"{row['metric']}@{row['k']}"
-    return f"{name}, {row['horizon_days']} d" if row["horizon_days"] else name
+    name += f", {row['horizon_days']} d" if row["horizon_days"] else ""
+    return f"{name}, variance" if row["kind"] == "variance" else name
 
 
 def gaps(rows: list[dict[str, Any]]) -> list[list[str]]:
