@@ -24,14 +24,14 @@ from models import model_card, plots, registry
 from models import promotion_gate as promotion
 from models.evaluation import GROUP, Measured, evaluate
 from models.promotion_gate import Line
-from models.rankers.ranker import Declared, Ranker, ranker
+from models.rankers.ranker import SEQUENCE, Declared, Ranker, ranker
 from models.registry import ROLE
 
 HELD_DAYS = 2
 """Days held out: the first stops the growth and calibrates, the second judges what came of it."""
 TRAIN_DAYS = 28
 DEFAULT_RANKER = "xgb"
-SEQUENCE, SEQUENCE_TABLE = "recent_items", "features.user_sequence"
+SEQUENCE_TABLE = "features.user_sequence"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,31 @@
+"""Several objectives as one score: calibrated clicks, conversions and dwell, multiplied with weights as exponents."""
+
+from __future__ import annotations
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+FLOOR = 1e-6
+"""Least factor: a probability of 0 would hide what the other objectives say."""
+
+
+def geometric(pctr: Column, pcvr: Column, dwell: Column, ctr: float, cvr: float, seconds: float) -> Column:
+    """``pCTR^ctr * (pCVR / pCTR)^cvr * dwell^seconds``, null where pCTR is.
+
+    A weighted geometric mean does not depend on the unit of an objective: another unit multiplies every score alike.
+
+    Parameters
+    ----------
+    pctr, pcvr, dwell
+        Calibrated heads: click and purchase when shown, expected seconds once clicked. An objective that is null (no
+        head was fitted) counts as 1 for every row.
+    ctr, cvr, seconds
+        Weights; 0.6, 0.3 and 0.1 at first.
+    """
+    click = F.greatest(pctr, F.lit(FLOOR))
+    once_clicked = F.least(F.greatest(pcvr / click, F.lit(FLOOR)), F.lit(1.0))
+    return (
+        F.pow(click, F.lit(ctr))
+        * F.coalesce(F.pow(once_clicked, F.lit(cvr)), F.lit(1.0))
+        * F.coalesce(F.pow(F.greatest(dwell, F.lit(FLOOR)), F.lit(seconds)), F.lit(1.0))
+    )
