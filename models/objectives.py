@@ -22,10 +22,16 @@ def geometric(pctr: Column, pcvr: Column, dwell: Column, ctr: float, cvr: float,
     ctr, cvr, seconds
         Weights; 0.6, 0.3 and 0.1 at first.
     """
-    click = F.greatest(pctr, F.lit(FLOOR))
-    once_clicked = F.least(F.greatest(pcvr / click, F.lit(FLOOR)), F.lit(1.0))
+    click = _within(pctr, 1.0)
     return (
         F.pow(click, F.lit(ctr))
-        * F.coalesce(F.pow(once_clicked, F.lit(cvr)), F.lit(1.0))
-        * F.coalesce(F.pow(F.greatest(dwell, F.lit(FLOOR)), F.lit(seconds)), F.lit(1.0))
+        * F.coalesce(F.pow(_within(pcvr / click, 1.0), F.lit(cvr)), F.lit(1.0))
+        * F.coalesce(F.pow(_within(dwell, None), F.lit(seconds)), F.lit(1.0))
     )
+
+
+def _within(value: Column, most: float | None) -> Column:
+    """From ``FLOOR`` to ``most``; null stays null, which ``greatest`` and ``least`` would skip."""
+    bounded = F.greatest(value, F.lit(FLOOR))
+    bounded = bounded if most is None else F.least(bounded, F.lit(most))
+    return F.when(value.isNotNull(), bounded)
