@@ -92,7 +92,7 @@ def training_set(settings: Settings, ds: dt.date, sequences: tuple[str, ...] = (
 
 def _with_sequences(lake: Lake, rows: pa.Table) -> pa.Table:
     """Add ``recent_items``, as known at the end of the day before the showing."""
-    evening = pc.subtract(rows["shown_ds"].cast(pa.int32()), 1).cast(pa.date32())
+    evening = pc.subtract(rows["shown_ds"].cast(pa.int32()), pa.scalar(1, pa.int32())).cast(pa.date32())
     rows = rows.append_column("_evening", evening)
     past = lake.rows(SEQUENCE_TABLE, ds=evening.unique().to_pylist())
     key = {(d, u): n for n, (d, u) in enumerate(zip(past["ds"].to_pylist(), past["user_id"].to_pylist(), strict=True))}

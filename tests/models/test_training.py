@@ -116,3 +116,12 @@ def test_an_unknown_ranker_or_option_is_named(settings):
     market = replace(settings.market, params={"models.ranker": {"ranker": "din", "trees": 3}})
     with pytest.raises(ContractError, match=r"unknown option \['trees'\]"):
         training.chosen(replace(settings, market=market))
+
+
+def test_a_sequence_is_that_of_the_evening_before_the_showing(settings):
+    lake, contract = Lake(settings), discover().table("features.user_sequence")
+    # the newest item tells the day: 11 for the first of March, 12 for the second
+    past = {"user_id": 1, "last_ms": [2, 1], "strengths": [1.0, 1.0], "length": 2}
+    lake.append(contract, [{"ds": ds, **past, "items": [10 + ds.day, 5]} for ds in DAYS[:2]])
+    shown = pa.table({"shown_ds": pa.array([DAYS[1], DAYS[2], DAYS[2]]), "user_id": [1, 1, 2]})
+    assert training._with_sequences(lake, shown)["recent_items"].to_pylist() == [[11, 5], [12, 5], None]
