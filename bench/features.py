@@ -22,6 +22,7 @@ from jobs import steps
 from jobs.catalog import GROUPS, Catalog
 from jobs.contract import DayRange, Node, Table
 from jobs.errors import CheckFailed
+from jobs.lake import Lake
 from jobs.planning import touched_days
 from jobs.runner import Runner
 from jobs.settings import load_settings, save_market
@@ -112,8 +113,8 @@ def _table(meter: Meter, runner: Runner, node: Node, ds: dt.date, pids: list[int
         return
     beside = None
     if node.name in BESIDE:
-        found, other = _duckdb(runner, node, ds)
-        _hold_equal(node.contract, runner.stages.frame(node.contract, staged.attempt).toArrow().to_pylist(), found)
+        found, other = by_sql(runner.lake, runner.catalog, node, ds)
+        hold_equal(node.contract, runner.stages.frame(node.contract, staged.attempt).toArrow().to_pylist(), found)
         beside = (
             f"DuckDB, the same rows: {rows / other.wall:.0f} rows/s; processor seconds {cost.cpu:.2f} against "
             f"{other.cpu:.3f}"
@@ -121,24 +122,21 @@ def _table(meter: Meter, runner: Runner, node: Node, ds: dt.date, pids: list[int
     meter.figure(f"{node.name}.rows_per_second", rows / cost.wall, "rows/s", beside or f"{rows} rows")
 
 
-def _duckdb(runner: Runner, node: Node, ds: dt.date) -> tuple[list[dict[str, Any]], Cost]:
-    """The rows of a table for a day by its SQL, over the files that the runner would read."""
+def by_sql(lake: Lake, catalog: Catalog, node: Node, ds: dt.date) -> tuple[list[dict[str, Any]], Cost]:
+    """The rows of a table for a day by its SQL in DuckDB, over the files that a build would read."""
     database = duckdb.connect()
     for each in node.table_inputs:
-        contract = runner.table(each.table)
-        version = runner.lake.version(each.table)
-        window = each.window(DayRange.day(ds))
-        files = [str(runner.lake.path(each.table) / f.path) for f in runner.lake.files_at(contract, version, window)]
-        source = database.read_parquet(files, hive_partitioning=True)
-        database.register(each.argument, source)
+        version = lake.version(each.table)
+        files = lake.files_at(catalog.table(each.table), version, each.window(DayRange.day(ds)))
+        paths = [str(lake.path(each.table) / file.path) for file in files]
+        database.register(each.argument, database.read_parquet(paths, hive_partitioning=True))
     text = (SQL / f"{node.name.removeprefix('features.')}.sql").read_text()
     watch = Watch([])
-    found = database.execute(text, {"ds": str(ds)}).fetch_arrow_table()
-    cost = watch.cost()
-    return found.to_pylist(), cost
+    found = database.sql(text, params={"ds": str(ds)}).to_arrow_table()
+    return found.to_pylist(), watch.cost()
 
 
-def _hold_equal(contract: Table, ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> None:
+def hold_equal(contract: Table, ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]) -> None:
     """Raise unless both hold the same rows; numbers may differ by one in the last declared decimal."""
 
     def by_key(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], Mapping[str, Any]]:

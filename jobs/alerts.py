@@ -10,8 +10,8 @@ import datetime as dt
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -56,10 +56,10 @@ class Alert:
 
 @dataclass(frozen=True)
 class Receiver:
-    """A webhook; ``token`` is sent as a bearer token where there is one."""
+    """A webhook; ``token`` is sent as a bearer token where there is one. Neither is ever shown."""
 
-    url: str
-    token: str = ""
+    url: str = field(repr=False)
+    token: str = field(default="", repr=False)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Deliver a message.
@@ -104,13 +104,15 @@ def _checked(address: str) -> str:
     return address
 
 
-def alert_night(settings: Settings, report: Mapping[str, Any]) -> int:
+def alert_night(settings: Settings, report: Mapping[str, Any], also: Sequence[Alert] = ()) -> int:
     """Send the pages and the digest of a night that were not sent before.
 
     Parameters
     ----------
     report
         What `jobs.report.night_report` gathered.
+    also
+        Further pages.
 
     Returns
     -------
@@ -120,18 +122,17 @@ def alert_night(settings: Settings, report: Mapping[str, Any]) -> int:
     day, link = dt.date.fromisoformat(report["ds"]), page_link(settings, report["ds"])
     owned = [p for p in report["problems"] if p["severity"] == "fail" and p["owner"]]
     rest = [p for p in report["problems"] if p not in owned]
-    sent = deliver(settings, day, PAGE, [Alert.of(p, link) for p in owned])
+    sent = deliver(settings, day, PAGE, [*also, *(Alert.of(p, link) for p in owned)])
     # one digest a night, whatever a rerun finds
     if Lake(settings).rows(ops.ALERT.name, ds=day, kind=DIGEST).num_rows:
         return sent
     return sent + deliver(settings, day, DIGEST, [Alert.of(p, link) for p in rest])
 
 
-def alert_failure(settings: Settings, ds: str, task: str, owner: str, error: str) -> int:
-    """Page the owner of a task that failed for good."""
+def of_failure(settings: Settings, ds: str, task: str, owner: str, error: str) -> Alert:
+    """The alert of a task that failed for good."""
     said = f"Task {task} of the night of {ds} failed: {error}"
-    made = Alert(owner or ops.RUN.owner, task, said, "failed", "success", page_link(settings, ds))
-    return deliver(settings, dt.date.fromisoformat(ds), PAGE, [made])
+    return Alert(owner or ops.RUN.owner, task, said, "failed", "success", page_link(settings, ds))
 
 
 def alert_late(settings: Settings, now: dt.datetime) -> int:
@@ -171,7 +172,7 @@ def page_link(settings: Settings, ds: str) -> str:
 
 
 def deliver(settings: Settings, ds: dt.date, kind: str, alerts: Iterable[Alert]) -> int:
-    """Send what was not sent for the day: pages and warnings one by one, a digest as one message.
+    """Send what was not sent for the day: one message an owner, a digest as one message.
 
     Returns
     -------
@@ -183,12 +184,18 @@ def deliver(settings: Settings, ds: dt.date, kind: str, alerts: Iterable[Alert])
         return 0
     known = {row["key"] for row in lake.rows(ops.ALERT.name, ["ds", "kind", "key"], ds=ds, kind=kind).to_pylist()}
     fresh = list({alert.key: alert for alert in alerts if alert.key not in known}.values())
-    for batch in [fresh] if kind == DIGEST else [[alert] for alert in fresh]:
-        if batch:
-            to.send(message(settings, ds, kind, batch))
-            rows = [{"owner": a.owner, "said": a.said, "key": a.key, "ds": ds, "kind": kind} for a in batch]
-            lake.append(ops.ALERT, [{**row, "at_ms": now_ms()} for row in rows])
+    for batch in batches(kind, fresh):
+        to.send(message(settings, ds, kind, batch))
+        rows = [{"owner": a.owner, "said": a.said, "key": a.key, "ds": ds, "kind": kind} for a in batch]
+        lake.append(ops.ALERT, [{**row, "at_ms": now_ms()} for row in rows])
     return len(fresh)
+
+
+def batches(kind: str, alerts: Sequence[Alert]) -> list[list[Alert]]:
+    """The messages that alerts become: whoever is woken is woken once for what has one cause."""
+    if kind == DIGEST:
+        return [list(alerts)] if alerts else []
+    return [[a for a in alerts if a.owner == owner] for owner in dict.fromkeys(a.owner for a in alerts)]
 
 
 def message(settings: Settings, ds: dt.date, kind: str, alerts: Iterable[Alert]) -> dict[str, Any]:

@@ -341,7 +341,9 @@ class Artifact:
     ``build`` receives ``out``, an empty folder, writes its files there and returns a dict of facts.
     It is fitted as of every ``every_days``-th day, counted from the calendar's first: which days these
     are does not depend on when or in which order days are built. ``log`` names a table of ``ops``: its columns are
-    taken from the facts of every build.
+    taken from the facts of every build. ``fill_gap``: it is also fitted as of the first day of a build that finds no
+    fit of the last ``every_days`` days, so that a new lake does not wait for the calendar; for what serves lists,
+    which are history, and not for features, whose days may be built in any order.
     """
 
     name: str
@@ -351,6 +353,7 @@ class Artifact:
     inputs: Sequence[TableInput | ArtifactInput] = ()
     every_days: int = 1
     log: str | None = None
+    fill_gap: bool = False
     kind: str = field(default="artifact", init=False)
     grain: str = field(default="day", init=False)
     stateful: bool = field(default=False, init=False)

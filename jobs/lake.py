@@ -375,5 +375,6 @@ def arrow_rows(contract: Table, rows: list[dict[str, Any]]) -> pa.Table:
     for row in rows:
         if unknown := set(row) - set(names):
             raise ContractError(f"{contract.name}: row has undeclared columns {sorted(unknown)}.")
-    schema = pa.schema(schema_of(contract).to_arrow())
+    # without comments: a table that was made when a column had other words takes the rows all the same
+    schema = pa.schema([field.remove_metadata() for field in pa.schema(schema_of(contract).to_arrow())])
     return pa.Table.from_pylist([{n: row.get(n) for n in names} for row in rows], schema=schema)

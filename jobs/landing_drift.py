@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,12 +33,11 @@ MOST = 0.95
 
 @dataclass(frozen=True)
 class Delivery:
-    """What the rows of a day hold: values by column, unreadable ones by column, columns that are not declared."""
+    """The files of a day, their rows, and the values that each column has."""
 
+    files: Sequence[Path]
     rows: int
     given: Counter[str]
-    unreadable: Counter[str]
-    undeclared: frozenset[str]
 
     def share(self, column: str) -> float:
         return self.given[column] / self.rows
@@ -82,7 +81,7 @@ def hold_columns(
             *_gone(declared, today, before[-DELIVERIES:], _headers(folder), without),
             *_retyped(declared, today, without),
         ]
-        new = ", ".join(sorted(today.undeclared))
+        new = ", ".join(_undeclared(today))
         if wrong:
             raise LandingError(
                 f"{feed_name} of {day}: {'; '.join(wrong)}. {f'New: {new}. ' if new else ''}Nothing was published: "
@@ -112,9 +111,12 @@ def _gone(
 
 
 def _retyped(declared: Feed, today: Delivery, without: Sequence[str]) -> list[str]:
+    unreadable = Counter[str]()
+    for value in pc.value_counts(_column(today, "unreadable")).to_pylist():
+        unreadable.update(dict.fromkeys((value["values"] or "").split(","), value["counts"]))
     found = []
     for field in declared.fields:
-        given, bad = today.given[field.name], today.unreadable[field.name]
+        given, bad = today.given[field.name], unreadable[field.name]
         if field.name not in without and bad >= max(EXPECTED, MOST * given):
             found.append(f"column {field.name!r} is no {field.type} in {bad} of {given} values")
     return found
@@ -157,15 +159,7 @@ def _delivery(files: Sequence[Path]) -> Delivery:
             for number in range(group.num_columns):
                 column = group.column(number)
                 given[column.path_in_schema] += column.num_values - _nulls(path, at, column)
-    unreadable = Counter[str]()
-    for found in pc.value_counts(_column(files, "unreadable") if given["unreadable"] else _NONE).to_pylist():
-        unreadable.update(dict.fromkeys((found["values"] or "").split(","), found["counts"]))
-    extra = pc.unique(_column(files, "extra") if given["extra"] else _NONE).to_pylist()
-    undeclared = frozenset(key for text in extra if text is not None for key in json.loads(text))
-    return Delivery(rows, given, unreadable, undeclared)
-
-
-_NONE = pa.chunked_array([], pa.string())
+    return Delivery(files, rows, given)
 
 
 def _nulls(path: Path, group: int, column: pq.ColumnChunkMetaData) -> int:
@@ -176,5 +170,14 @@ def _nulls(path: Path, group: int, column: pq.ColumnChunkMetaData) -> int:
     return pq.ParquetFile(path).read_row_group(group, columns=[name])[name].null_count
 
 
-def _column(files: Iterable[Path], name: str) -> pa.ChunkedArray:
-    return pa.concat_tables([pq.ParquetFile(path).read(columns=[name]) for path in files])[name]
+def _undeclared(today: Delivery) -> list[str]:
+    """Names of the delivered columns that the feed does not declare."""
+    extra = pc.unique(_column(today, "extra")).to_pylist()
+    return sorted({key for text in extra if text is not None for key in json.loads(text)})
+
+
+def _column(delivery: Delivery, name: str) -> pa.ChunkedArray:
+    """A column of all rows; without any row where none has a value, which most often is so."""
+    if not delivery.given[name]:
+        return pa.chunked_array([], pa.string())
+    return pa.concat_tables([pq.ParquetFile(path).read(columns=[name]) for path in delivery.files])[name]

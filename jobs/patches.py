@@ -28,6 +28,7 @@ from jobs.stages import Staged, stage_schema
 
 CANDIDATES = "candidates.ranked"
 """What lists are chosen from: it is read as the night left it, without the excluded pairs."""
+USERS, PAIRS = "user_id bigint", "user_id bigint, item_id bigint"
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ class Patcher:
             t.name: published(runner.spark, runner.lake, t, [self.ds], versions=[release["release_id"]])
             for t in self.tables
         }
-        self.blocked = runner.spark.createDataFrame(out.blocked)
-        self.withdrawn = runner.spark.createDataFrame(out.withdrawn)
+        self.blocked = runner.spark.createDataFrame(out.blocked, PAIRS)
+        self.withdrawn = runner.spark.createDataFrame(out.withdrawn, USERS)
 
     def changed_users(self) -> pa.Table:
         """Users (``user_id``) whose lists hold what must go."""
@@ -133,7 +134,7 @@ class Patcher:
 
     def stage(self, users: pa.Table, shared: list[str]) -> list[Staged]:
         """Stage every served table: the lists of ``users`` and the ``shared`` tables built again, the rest carried."""
-        changed = F.broadcast(self.runner.spark.createDataFrame(users))
+        changed = F.broadcast(self.runner.spark.createDataFrame(users, USERS))
         self.runner.views = self._views()
         nodes = []
         for node in self.runner.catalog.group("serving"):

@@ -155,16 +155,15 @@ class Runner:
         return [self.stage(node, days)]
 
     def _fit_days(self, contract: Artifact, days: DayRange) -> list[dt.date]:
-        """The days of a range on which an artifact is fitted: the calendar's, and the first where there is none yet.
-
-        A range is then fitted like its days one by one, and a new lake does not wait for the calendar.
-        """
+        """The days of a range on which an artifact is fitted; see `jobs.contract.Artifact`."""
         if contract.every_days == 1:
             # one that is fitted daily serves the newest day; a range needs no older ones
             return [days.last]
         on_calendar = contract.fit_days(days)
+        if not contract.fill_gap or days.first in on_calendar:
+            return on_calendar
         fresh = artifacts.latest_artifact(self.lake, contract.name, days.first, contract.every_days - 1)
-        return on_calendar if fresh or days.first in on_calendar else [days.first, *on_calendar]
+        return on_calendar if fresh else [days.first, *on_calendar]
 
     def _builds(self, node: Node, days: DayRange) -> list[DayRange]:
         """The parts of a range that are built at once: days, or all between two fits of an artifact that is read."""

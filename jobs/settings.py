@@ -6,6 +6,8 @@
 ``NIGHTJAR_LANDING``  root of the landing zone; default ``<home>/landing``
 ``NIGHTJAR_MARKET``   the market to work on; default ``demo``
 ``NIGHTJAR_SCHEDULE`` ``on``: Airflow's scheduled runs do their work; default ``off``, runs are started by hand
+``NIGHTJAR_ALERTS``   address of a webhook for alerts; default none
+``NIGHTJAR_LATE_HOURS`` hours after the end of its day from which a night is late; default 12
 ``NIGHTJAR_FEEDBACK_CRON``  how often the DAG feedback looks when the schedule is on; default every 15 minutes
 ``NIGHTJAR_SPARK``    ``sc://host:port`` of a Spark Connect server; default: the embedded one
 

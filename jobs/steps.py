@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -30,6 +30,9 @@ from jobs.scan import published
 from jobs.session import connect, interrupt
 from jobs.settings import Settings, load_settings
 from jobs.stages import Staged
+
+if TYPE_CHECKING:
+    from jobs.alerts import Alert
 
 log = logging.getLogger(__name__)
 LANDING_TIMEOUT_S = 8 * 3600
@@ -394,25 +397,25 @@ def build_days(
 
 def write_report(ds: str, market: str) -> str:
     """Write the night's report and send its alerts; returns the report's path."""
-    from jobs.alerts import alert_night
-    from jobs.report import night_report
-    from jobs.report import write_report as write
-
-    settings = load_settings(market)
-    report = night_report(settings, ds)
-    path = write(settings, report)
-    alert_night(settings, report)
-    return str(path)
+    return _report(load_settings(market), ds)
 
 
 def task_failed(ds: str, market: str, task: str, owner: str, error: str) -> str:
-    """Write the report of a night that a task stopped, and page the task's owner; returns the report's path."""
-    from jobs.alerts import alert_failure
+    """Write the report of a night that a task stopped, and page the task's owner too; returns the report's path."""
+    from jobs.alerts import of_failure
 
     settings = load_settings(market)
-    path = write_report(ds, market)
-    alert_failure(settings, ds, task, owner, error)
-    return path
+    return _report(settings, ds, [of_failure(settings, ds, task, owner, error)])
+
+
+def _report(settings: Settings, ds: str, also: Sequence[Alert] = ()) -> str:
+    from jobs.alerts import alert_night
+    from jobs.report import night_report, write_report
+
+    report = night_report(settings, ds)
+    path = write_report(settings, report)
+    alert_night(settings, report, also)
+    return str(path)
 
 
 def warn_late(market: str) -> int:

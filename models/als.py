@@ -48,6 +48,7 @@ CONTRACT = Artifact(
     "sequence, so a user of yesterday needs no refit.",
     inputs=[TableInput("silver.user_item_daily", days=HORIZON)],
     every_days=7,
+    fill_gap=True,
 )
 
 

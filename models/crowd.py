@@ -37,6 +37,7 @@ CONTRACT = Artifact(
     "that user-based collaborative filtering compares with.",
     inputs=[TableInput("silver.user_item_daily", days=HORIZON)],
     every_days=7,
+    fill_gap=True,
 )
 
 

@@ -53,6 +53,8 @@ CONTRACT = Artifact(
     "days (Barkan and Koenigstein, 2016), k-means clusters of them, and an index.",
     inputs=[TableInput("silver.user_item_daily", days=HORIZON)],
     every_days=7,
+    fill_gap=True,
+    log="ops.index",
 )
 
 
@@ -70,7 +72,7 @@ def build(user_item_daily: DataFrame, *, days: DayRange, params: Params, out: Pa
     np.save(out / "clusters.npy", clusters, allow_pickle=False)
     np.save(out / "users.npy", np.bincount(taken.item_at, minlength=len(ids))[: len(ids)], allow_pickle=False)
     facts = build_index(ids, vectors, out, IndexParams(metric="cosine", seed=params.seed))
-    return {"pairs": len(pairs_of(taken, params.window)), "clusters": int(clusters.max(initial=-1)) + 1, "index": facts}
+    return {**facts, "pairs": len(pairs_of(taken, params.window)), "clusters": int(clusters.max(initial=-1)) + 1}
 
 
 def pairs_of(taken: Preferences, window: int) -> np.ndarray:

@@ -50,6 +50,8 @@ CONTRACT = Artifact(
     "days, and an index. Users are folded in from their sequence by one more spread.",
     inputs=[TableInput("silver.user_item_daily", days=HORIZON)],
     every_days=7,
+    fill_gap=True,
+    log="ops.index",
 )
 
 
@@ -67,7 +69,7 @@ def build(user_item_daily: DataFrame, *, days: DayRange, params: Params, out: Pa
     np.save(out / "vectors.npy", vectors, allow_pickle=False)
     np.save(out / "pull.npy", vectors / np.sqrt(np.maximum(degree, 1))[:, None].astype(np.float32), allow_pickle=False)
     facts = build_index(ids, vectors, out, IndexParams(metric="inner_product", seed=params.seed))
-    return {"users": len(taken.users), "edges": len(taken), "index": facts}
+    return {**facts, "users": len(taken.users), "edges": len(taken)}
 
 
 def graph(taken: Preferences) -> sp.csr_array:

@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from models.messages import say
 
 TYPE = "array<struct<kind:string,code:string,text:string,evidence:string>>"
+PARTS = ("kind", "code", "text", "evidence")
 MOST = 4
 MINUTE_MS = 60_000
 
@@ -51,14 +52,13 @@ def with_reasons(rows: DataFrame, items: DataFrame, user_interests: DataFrame, p
         .join(taste["category"], ["user_id", "category"], "left")
         .join(taste["brand"], ["user_id", "brand"], "left")
     )
-    reasons, language = declared(params), F.col("language")
-    told = F.array_compact(F.array(*[_told(reason, language) for reason in reasons]))
-    details = [
-        F.when(r.holds, say(r.code, "detail", language, r.values)) for r in [*_style_first(reasons), suggested()]
-    ]
-    return known.withColumn(
-        "reasons", F.when(F.size(told) > 0, F.slice(told, 1, MOST)).otherwise(F.array(_told(suggested(), language)))
-    ).withColumn("detail", F.coalesce(*details))
+    last = F.array(_told(suggested()))
+    found = F.array_compact(F.array(*[_told(reason) for reason in declared(params)]))
+    told = known.withColumn("_told", F.when(F.size(found) > 0, F.slice(found, 1, MOST)).otherwise(last))
+    # a style match has the most to say on an item's page; after it the main reason
+    match = F.filter("_told", lambda reason: reason["code"] == "style_match")
+    short = F.transform("_told", lambda reason: F.struct(*[reason[name].alias(name) for name in PARTS]))
+    return told.withColumns({"reasons": short, "detail": F.get(F.concat(match, "_told"), 0)["detail"]})
 
 
 def suggested() -> Reason:
@@ -66,18 +66,12 @@ def suggested() -> Reason:
     return Reason("basic", "suggested", F.lit(True), _column("channels"), {})
 
 
-def _style_first(reasons: list[Reason]) -> list[Reason]:
-    """A style match has the most to say on an item's page; after it the main reason."""
-    return sorted(reasons, key=lambda reason: reason.code != "style_match")
-
-
-def _told(reason: Reason, language: SparkColumn) -> SparkColumn:
+def _told(reason: Reason) -> SparkColumn:
+    """The reason where it holds, with its texts in the row's language; else null."""
     evidence = F.to_json(F.struct(*[value.alias(name) for name, value in reason.evidence.items()]))
+    said = [say(reason.code, part, F.col("language"), reason.values).alias(part) for part in ("text", "detail")]
     made = F.struct(
-        F.lit(reason.kind).alias("kind"),
-        F.lit(reason.code).alias("code"),
-        say(reason.code, "text", language, reason.values).alias("text"),
-        evidence.alias("evidence"),
+        F.lit(reason.kind).alias("kind"), F.lit(reason.code).alias("code"), *said, evidence.alias("evidence")
     )
     return F.when(F.coalesce(reason.holds, F.lit(False)), made)
 

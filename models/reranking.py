@@ -37,6 +37,10 @@ class Effect:
     why: str | np.ndarray
 
 
+Held = tuple[Rule, Step, np.ndarray]
+"""A rule at work and the candidates that it holds back from a place."""
+
+
 @dataclass
 class Lists:
     """What was placed, shape ``(u, places)``: candidate (-1: none), slot type, value, propensity (NaN) and arm."""
@@ -124,7 +128,7 @@ class _Filling:
         least = np.where(usable, broken, np.iinfo(np.int64).max).min(axis=1)
         best = self._best(usable & (broken == least[:, None]), value)
         chosen = self._given(number, place, usable & (broken == 0), best)
-        self._explain(place, chosen, best, value, held, broken)
+        self._explain(place, chosen, best, value, held)
         self._place(number, place, chosen, value)
 
     def _value(self, place: int) -> np.ndarray:
@@ -163,7 +167,9 @@ class _Filling:
         if taken.arm is not None:
             self.lists.arm[drawn, number] = taken.arm[drawn]
 
-    def _explain(self, place, chosen, best, value, held, broken) -> None:
+    def _explain(
+        self, place: int, chosen: np.ndarray, best: np.ndarray, value: np.ndarray, held: Sequence[Held]
+    ) -> None:
         """Log whom the rules kept from this place, once for each candidate, and the rules that gave way."""
         wanted = self._best(self.left, value)
         passed = (wanted >= 0) & (wanted != best) & ~self.told[self.rows, wanted]

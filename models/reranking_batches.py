@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.errors import ContractError
 from models.pool import Pool, Shelf, Touched
 from models.reranking import Lists, rerank
 from models.rules.rule import Rule
@@ -58,13 +59,29 @@ def reranker(
         loaded = Shelf.load(shelf)
         for batch in batches:
             for (surface, context), rows in groups(batch):
-                plan = plans[surface, context]
+                plan = plan_for(plans, surface, context)
                 for start in range(0, len(rows), USERS_AT_ONCE):
                     users = batch.take(pa.array(rows[start : start + USERS_AT_ONCE]))
                     pool = pool_of(users, loaded, day, context, plan.surface.candidates, repeat_categories)
                     yield described(users, pool, rerank(pool, plan.surface, plan.rules), plan)
 
     return run
+
+
+def plan_for(plans: Mapping[tuple[str, str], Plan], surface: str, context: str) -> Plan:
+    """The plan of a context.
+
+    Raises
+    ------
+    ContractError
+        The context was decided under other options than the lists are made with.
+    """
+    if (surface, context) not in plans:
+        raise ContractError(
+            f"candidates.contexts has context {context} of surface {surface}, which the market no longer has: "
+            "build candidates.contexts again."
+        )
+    return plans[surface, context]
 
 
 def groups(batch: pa.RecordBatch) -> Iterator[tuple[tuple[str, str], np.ndarray]]:

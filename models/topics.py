@@ -34,6 +34,7 @@ CONTRACT = Artifact(
     "documents, the items that they took the words.",
     inputs=[TableInput("silver.user_item_daily", days=HORIZON)],
     every_days=7,
+    fill_gap=True,
 )
 
 

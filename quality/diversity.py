@@ -1,10 +1,11 @@
-"""``audit.diversity``: how widely the lists spread over the catalogue, by surface."""
+"""``audit.diversity``: how widely the lists spread over the catalogue, and what people were shown over weeks."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
+from quality import category_trend, filter_bubble
 from quality.intervals import bootstrap, wilson
 from quality.lists import (
     between_days,
@@ -27,10 +29,12 @@ from quality.lists import (
 )
 from quality.metrics.coverage import coverage
 from quality.metrics.gini import gini
+from quality.metrics.intra_list_diversity import intra_list_diversity
 from quality.metrics.long_tail_share import long_tail_share
 from quality.metrics.novelty import novelty
 
 HISTORY = 28
+SHOWN = "shown"
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,21 @@ class Params:
         Share of the eligible items, most exposed first, that is the head; the others are the long tail.
     gini_limit, long_tail_target
         Gini above the one, or a long-tail share below the other, is a warning.
+    sample
+        People whose lists are compared item by item, drawn by hash.
+    min_showings
+        Showings that a person must have had in each of two weeks to say whether what they see narrows.
+    narrowed
+        A person's variety that fell by more than this between the weeks has narrowed.
     """
 
     cut: int = 20
     head_share: float = 0.2
     gini_limit: float = 0.6
     long_tail_target: float = 0.3
+    sample: int = 500
+    min_showings: int = 10
+    narrowed: float = 0.1
 
 
 CONTRACT = Table(
@@ -58,18 +71,22 @@ CONTRACT = Table(
     group="audit",
     owner="quality",
     description="Spread of the day's lists over eligible items and categories, by surface. The long tail is what "
-    "lies outside the most shown 20 % of the eligible items in 28 days (most taken, where showings are not known).",
+    "lies outside the most shown 20 % of the eligible items in 28 days (most taken, where showings are not known). "
+    "Variety of a person is the chance that two of a week's showings are of different categories.",
     columns=[
-        Column("subject", "string", "The surface whose lists are judged."),
+        Column("subject", "string", "The surface whose lists are judged; shown: what people saw, on any surface."),
         Column(
             "metric",
             "string",
-            "category_coverage, item_coverage, gini, long_tail_share, intra_list_categories or novelty (bits).",
+            "Of lists: category_coverage, item_coverage, gini, long_tail_share, intra_list_categories, "
+            "intra_list_diversity (1 - cosine of contents) or novelty (bits). Of what was shown: "
+            "small_category_share, middle_category_share and their _trend against the week before; variety_change "
+            "(mean) and its _p10, _p50, _p90 over people, narrowed_share.",
         ),
         Column("value", "double", "The figure.", digits=6),
         Column("lo", "double", "Lower end of the 95 % interval.", digits=6),
         Column("hi", "double", "Upper end of the 95 % interval.", digits=6),
-        Column("n", "bigint", "What it is taken over: categories, eligible items, or lists."),
+        Column("n", "bigint", "What it is taken over: categories, eligible items, lists, days or people."),
         Column("threshold", "double", "Limit that the figure is held against, where there is one.", digits=6),
         Column("verdict", "string", "ok or warn; null where there is no limit."),
     ],
@@ -78,8 +95,10 @@ CONTRACT = Table(
         TableInput("serving.recommendations", optional=True),
         TableInput("silver.items"),
         TableInput("silver.item_daily", days=HISTORY, optional=True),
+        TableInput("silver.user_item_daily", days=filter_bubble.DAYS, optional=True),
+        TableInput("features.item_content", optional=True),
     ],
-    checks=[in_set("verdict", ("ok", "warn")), between("value", 0, None)],
+    checks=[in_set("verdict", ("ok", "warn")), between("n", 0, None)],
     grain="day",
 )
 
@@ -117,10 +136,17 @@ def catalogue(items: DataFrame, item_daily: DataFrame, days: DayRange, params: P
 
 
 def build(
-    recommendations: DataFrame, items: DataFrame, item_daily: DataFrame, *, days: DayRange, params: Params
+    recommendations: DataFrame,
+    items: DataFrame,
+    item_daily: DataFrame,
+    user_item_daily: DataFrame,
+    item_content: DataFrame,
+    *,
+    days: DayRange,
+    params: Params,
 ) -> DataFrame:
     shown = recommendations.where(on(days.last) & (F.col("rank") <= params.cut)).select(
-        F.col("surface").alias("subject"), "user_id", "item_id"
+        F.col("surface").alias("subject"), "user_id", "item_id", "rank"
     )
     known = catalogue(items, item_daily, days, params)
     exposures = exposure_by_group(shown, "subject").join(known, "item_id")
@@ -131,15 +157,53 @@ def build(
         .agg(F.count_distinct("category").alias("categories"))
     )
     lists = categories.groupBy("subject", "categories").agg(F.count("*").alias("lists"))
-    # one query, because each of the three needs the lists or the catalogue
-    found = exposures.unionByName(totals, allowMissingColumns=True).unionByName(lists, allowMissingColumns=True)
+    of_item = items.where(on(days.last)).select("item_id", "category")
+    parts = [
+        totals,
+        lists,
+        contents(shown, item_content.where(on(days.last)), params),
+        category_trend.counts(item_daily, of_item, days),
+        filter_bubble.changes(user_item_daily, of_item, days, params.min_showings),
+    ]
+    # one query, because each part needs the lists or the catalogue
+    found = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts, exposures)
     table = found.toArrow()
     rows = [
         {"ds": days.last, "subject": subject, **figure}
         for subject in sorted(s for s in pc.unique(table["subject"]).to_pylist() if s is not None)
         for figure in figures(table, subject, params)
     ]
+    over_weeks = [*category_trend.figures(table, days), *filter_bubble.figures(table, params.narrowed)]
+    rows += [{"ds": days.last, "subject": SHOWN, **figure(*each)} for each in over_weeks]
     return frame_of(items.sparkSession, CONTRACT, rows)
+
+
+def contents(shown: DataFrame, item_content: DataFrame, params: Params) -> DataFrame:
+    """What the lists of some people are about: ``subject, user_id, item_id, vector``."""
+    drawn = (
+        shown.where("rank = 1")
+        .select("user_id")
+        .distinct()
+        .orderBy(F.xxhash64("user_id", F.lit("content")), "user_id")
+        .limit(params.sample)
+    )
+    listed = shown.join(drawn, "user_id", "left_semi").drop("rank")
+    return listed.join(item_content.select("item_id", "vector"), "item_id")
+
+
+def differences(table: pa.Table, subject: str) -> np.ndarray:
+    """Intra-list diversity of the drawn lists of a surface."""
+    of = table.filter(pc.and_(pc.equal(table["subject"], subject), table["vector"].is_valid()))
+    of = of.sort_by([("user_id", "ascending"), ("item_id", "ascending")])
+    if not len(of):
+        return np.zeros(0)
+    vectors = np.stack(of["vector"].to_numpy())
+    _, at, length = np.unique(of["user_id"].to_numpy(), return_inverse=True, return_counts=True)
+    matrix = np.full((len(length), length.max(), vectors.shape[1]), np.nan)
+    place = np.arange(len(at)) - np.repeat(np.cumsum(length) - length, length)
+    matrix[at, place] = vectors
+    found = intra_list_diversity(matrix)
+    return found[np.isfinite(found)]
 
 
 def figures(table: pa.Table, subject: str, params: Params) -> Iterator[dict[str, Any]]:
@@ -168,6 +232,9 @@ def figures(table: pa.Table, subject: str, params: Params) -> Iterator[dict[str,
     distinct, counts = lists["categories"].to_numpy(), lists["lists"].to_numpy()
     mean = float(distinct @ counts / n_lists) if n_lists else math.nan
     yield figure("intra_list_categories", (mean, *bootstrap(distinct, counts)), n_lists)
+    apart = np.round(differences(table, subject), 9)
+    if apart.size:
+        yield figure("intra_list_diversity", (float(apart.mean()), *bootstrap(apart)), apart.size)
     yield figure("novelty", with_jackknife(lambda e: novelty(e, popularity), exposed, unit=False), n_lists)
 
 

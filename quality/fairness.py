@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -14,11 +14,12 @@ from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, in_set
 from jobs.settings import Market
+from quality import creator_exposure, same_item_conversion
 from quality.intervals import difference, quotient, wilson
 from quality.lists import between_days, days_before, frame_of, hits_of_users, list_figure, on, positives
 
 LONGEST, ACTIVE = 7, 28
-TENURE, UNKNOWN = "tenure", "unknown"
+TENURE, UNKNOWN, STAGE = "tenure", "unknown", "creator_stage"
 OK, WARNING, TOO_SMALL = "ok", "warn", "too small"
 
 
@@ -41,6 +42,10 @@ class Params:
         Days since joining in which a person is new.
     horizons
         As in ``audit.evaluation``.
+    min_items
+        Items of a stage of creators below which it is too small to compare.
+    min_showings
+        Showings of a group below which its clicks are too few to compare.
     """
 
     surface: str = "feed"
@@ -51,6 +56,8 @@ class Params:
     coverage_limit: float = 0.15
     new_days: int = 30
     horizons: tuple[int, ...] = (1, 7)
+    min_items: int = 30
+    min_showings: int = 1000
 
 
 CONTRACT = Table(
@@ -59,19 +66,25 @@ CONTRACT = Table(
     owner="quality",
     description="Service of groups of people: whether they get a list and a personalised one (coverage), and how "
     "good it was (NDCG). Difference is the greatest less the least, ratio the least over the greatest, over groups "
-    "of 200 users or more; smaller groups are too small to say anything about.",
+    "of 200 users or more; smaller groups are too small to say anything about. Creators by stage: exposure of items "
+    "of equal quality (1 is the average), by number of lists and discounted by rank, and part of all places.",
     columns=[
-        Column("attribute", "string", "What people are grouped by: a column of silver.users, or tenure."),
+        Column("attribute", "string", "A column of silver.users or tenure, of people; or creator_stage."),
         Column("group", "string", "The attribute's value; empty where groups are compared."),
-        Column("kind", "string", "group, difference or ratio."),
-        Column("metric", "string", "coverage, served or ndcg."),
+        Column("kind", "string", "group, difference, ratio, or variance between groups."),
+        Column(
+            "metric",
+            "string",
+            "coverage, served, ndcg; conversion_same_item (click rate less that of all others, on items that both were "
+            "shown); of creators exposure_count, exposure_discounted, share_of_places.",
+        ),
         Column("k", "int", "Positions that count."),
         Column("horizon_days", "int", "Days after list_ds in which an action counts; 0 where none is needed."),
         Column("list_ds", "date", "Day of the judged lists.", nullable=False),
         Column("value", "double", "The figure.", digits=6),
         Column("lo", "double", "Lower end of the 95 % interval.", digits=6),
         Column("hi", "double", "Upper end of the 95 % interval.", digits=6),
-        Column("n", "bigint", "Users, of all compared groups in a difference or ratio.", unit="users"),
+        Column("n", "bigint", "Users (showings, items, places), of all compared groups in a difference or ratio."),
         Column("threshold", "double", "Limit that the figure is held against, where there is one.", digits=6),
         Column("verdict", "string", "ok, warn, or too small; null where there is no limit."),
     ],
@@ -81,8 +94,10 @@ CONTRACT = Table(
         TableInput("silver.users"),
         TableInput("silver.user_daily", days=ACTIVE, optional=True),
         TableInput("silver.user_item_daily", days=LONGEST, optional=True),
+        TableInput("features.item_stats", optional=True),
+        TableInput("features.creator_stats", optional=True),
     ],
-    checks=[in_set("kind", ("group", "difference", "ratio")), in_set("verdict", (OK, WARNING, TOO_SMALL))],
+    checks=[in_set("kind", ("group", "difference", "ratio", "variance")), in_set("verdict", (OK, WARNING, TOO_SMALL))],
     grain="day",
 )
 
@@ -163,6 +178,8 @@ def build(
     users: DataFrame,
     user_daily: DataFrame,
     user_item_daily: DataFrame,
+    item_stats: DataFrame,
+    creator_stats: DataFrame,
     *,
     days: DayRange,
     params: Params,
@@ -177,9 +194,20 @@ def build(
         F.count("*").alias("users"), F.sum("served").alias("served"), F.sum("covered").alias("covered")
     )
     patterns = judged.groupBy("attribute", "group", "horizon_days", "hits", "relevant").agg(F.count("*").alias("users"))
-    found = counts.unionByName(patterns, allowMissingColumns=True).toArrow().to_pylist()
-    known = {r["attribute"] for r in found if r["group"] != UNKNOWN}
-    rows = [row for row in figures(found, days, params) if row["attribute"] in known]
+    week = user_item_daily.where(between_days(days_before(days.last, LONGEST - 1), days.last))
+    top = recommendations.where(on(days.last) & (F.col("surface") == params.surface) & (F.col("rank") <= params.cut))
+    parts = [
+        patterns,
+        same_item_conversion.sums(week, groups),
+        creator_exposure.exposures(top, item_stats.where(on(days.last)), creator_stats.where(on(days.last))),
+    ]
+    found = reduce(lambda one, other: one.unionByName(other, allowMissingColumns=True), parts, counts)
+    of_people, of_creators = [], []
+    for row in found.toArrow().to_pylist():
+        (of_people if row["stage"] is None else of_creators).append(row)
+    known = {r["attribute"] for r in of_people if r["group"] != UNKNOWN}
+    rows = [row for row in figures(of_people, days, params) if row["attribute"] in known]
+    rows += creators(of_creators, days, params)
     return frame_of(users.sparkSession, CONTRACT, rows)
 
 
@@ -202,7 +230,7 @@ def figures(found: list[dict[str, Any]], days: DayRange, params: Params) -> Iter
     """Rows of every attribute and metric: each group's, then their difference and ratio."""
     for attribute in sorted({r["attribute"] for r in found}):
         of = sorted((r for r in found if r["attribute"] == attribute), key=lambda r: r["group"])
-        counts = [r for r in of if r["horizon_days"] is None]
+        counts = [r for r in of if r["users"] is not None and r["horizon_days"] is None]
         if any(r["served"] for r in counts):
             for metric, column in (("coverage", "covered"), ("served", "served")):
                 shares = [
@@ -216,6 +244,42 @@ def figures(found: list[dict[str, Any]], days: DayRange, params: Params) -> Iter
             gains = list(quality_of_groups(patterns, params))
             if gains:
                 yield from compared(attribute, "ndcg", horizon, gains, days, params, None)
+        yield from conversions(attribute, of, days, params)
+
+
+def conversions(attribute: str, of: list[dict[str, Any]], days: DayRange, params: Params) -> Iterator[dict[str, Any]]:
+    """Each group's click rate against that of all others on the same items; the groups' rows say it all."""
+    for r in of:
+        if r["mh_weight"]:
+            shared = {
+                "ds": days.last,
+                "list_ds": days.last,
+                "attribute": attribute,
+                "group": r["group"],
+                "kind": "group",
+            }
+            verdict = TOO_SMALL if r["showings"] < params.min_showings else None
+            figure = {"metric": same_item_conversion.METRIC, "k": 0, "horizon_days": LONGEST, "n": r["showings"]}
+            yield shared | figure | {"kind": "group"} | {"verdict": verdict} | numbers(same_item_conversion.estimate(r))
+
+
+def creators(found: list[dict[str, Any]], days: DayRange, params: Params) -> Iterator[dict[str, Any]]:
+    """Exposure of creators by stage: each stage, their difference and ratio, and the variance between them."""
+    judged = replace(params, min_group=params.min_items)
+    rated = [r for r in found if r["items"] is not None]
+    for metric, weight in creator_exposure.WEIGHTS.items():
+        exposures = creator_exposure.standardised(rated, weight)
+        if exposures:
+            of = [Figure(e.stage, *e.estimate, e.n) for e in exposures]
+            yield from compared(STAGE, metric, 0, of, days, judged, None)
+            spread = {"attribute": STAGE, "group": "", "kind": "variance", "metric": metric, "horizon_days": 0}
+            spread |= {"ds": days.last, "list_ds": days.last, "k": params.cut, "n": sum(e.n for e in exposures)}
+            yield spread | numbers(creator_exposure.between(exposures))
+    placed = [r for r in found if r["places"] is not None]
+    for e in creator_exposure.places(placed) if placed else ():
+        figure = {"attribute": STAGE, "group": e.stage, "kind": "group", "metric": creator_exposure.PLACES}
+        figure |= {"ds": days.last, "list_ds": days.last, "k": params.cut, "horizon_days": 0, "n": e.n}
+        yield figure | numbers(e.estimate)
 
 
 def quality_of_groups(patterns: list[dict[str, Any]], params: Params) -> Iterator[Figure]:

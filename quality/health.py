@@ -261,7 +261,8 @@ def judged(
     warns = worse > reach + 1e-9
     score = None if better == EITHER else 100 * min(1.0, max(0.0, 1 - worse / (2 * reach) if reach else worse <= 0))
     side = "below" if value < middle else "above"
-    said = f"{side} its line, {'same weekdays' if basis == WEEKDAY else 'days'} before: {len(past)}" if warns else ""
+    held = f"{len(past)} {'same weekdays' if basis == WEEKDAY else 'days'} before"
+    said = f"{side} its line, which {held} draw" if warns else ""
     return found | lines | {"score": score, "verdict": LOW if warns else OK, "why": said}
 
 

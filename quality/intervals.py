@@ -91,6 +91,27 @@ def wilson(successes: float, n: int, level: float = LEVEL) -> tuple[float, float
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
+def student(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    r"""Student's interval of a mean, :math:`\bar x \pm t_{n-1} s / \sqrt n`; nan for fewer than two values.
+
+    Notes
+    -----
+    Student, The probable error of a mean, Biometrika 6, 1908.
+
+    Examples
+    --------
+    1 -+ t(2) * 1 / sqrt(3) = 1 -+ 4.3027 * 0.5774.
+
+    >>> [round(end, 4) for end in student(np.array([0.0, 1.0, 2.0]))]
+    [-1.4841, 3.4841]
+    """
+    values = np.asarray(values, dtype=float)
+    if values.size < 2:
+        return float("nan"), float("nan")
+    half = float(stats.t.ppf(0.5 + level / 2, values.size - 1)) * float(values.std(ddof=1)) / math.sqrt(values.size)
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
 def jackknife(value: float, without: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     r"""Delete-a-group jackknife interval of any smooth figure.
 

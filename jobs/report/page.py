@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -17,15 +18,18 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 0 auto;
   max-width: 70rem; padding: 1rem; overflow-wrap: anywhere }
 h1 { font-size: 1.6rem; margin: .5rem 0 } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem }
-.wide { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
+.wide { overflow-x: auto; margin: 0 0 1rem }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 caption { text-align: left; color: var(--quiet); padding: .25rem 0 }
-th, td { text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
+th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
   overflow-wrap: normal }
 thead th { color: var(--quiet); font-weight: 600 } tbody th { font-weight: 400 }
 .number { text-align: right; white-space: nowrap } .figure { white-space: nowrap }
 .bad { color: var(--bad); font-weight: 600 } .care { color: var(--care); font-weight: 600 } .good { color: var(--good) }
 .verdict { border-left: .4rem solid; padding: .5rem 1rem; background: var(--soft); margin: 1rem 0 }
-.verdict p { margin: .25rem 0; color: var(--ink); font-weight: 400 } .verdict strong { text-transform: capitalize }
+.verdict p { margin: .25rem 0; color: var(--ink); font-weight: 400 }
+.problems { padding-left: 1.5rem } .problems li { margin: .4rem 0 } .facts { color: var(--quiet) }
+.verdict strong { display: block } .verdict strong::first-letter { text-transform: uppercase }
 nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; list-style: none }
 a { color: inherit } a:focus-visible, .wide:focus-visible, summary:focus-visible { outline: 3px solid var(--plot) }
 .skip { position: absolute; left: -99rem } .skip:focus { left: 1rem; top: 1rem; background: var(--paper) }
@@ -54,6 +58,8 @@ TONES = {
     CARE: "care",
     GOOD: "good",
 }
+FIGURE = re.compile(r"-?\d[^a-z]*( to -?\d\S*)?$")
+"""A figure with its interval or its lines, which is not broken across lines."""
 
 
 class Markup(str):
@@ -88,14 +94,20 @@ def whole_page(title: str, body: str) -> str:
 
 def _verdict(report: dict[str, Any]) -> str:
     verdict = report["verdict"]
-    rows = [
-        [p["subject"], p["severity"], p["said"], p["owner"] or "nobody", p["figure"] or "–", p["threshold"] or "–"]
-        for p in report["problems"]
-    ]
-    head = ["what", "verdict", "why", "owner", "figure", "limit"]
+    head = f'<div class="verdict {TONES[verdict["level"]]}" role="status"><strong>{escape(verdict["level"])}</strong>'
+    listed = "".join(f"<li>{_problem(p)}</li>" for p in report["problems"])
+    made = f'<h2 id="problems">What to look at</h2><ol class="problems">{listed}</ol>' if listed else ""
+    return f"{head}<p>{escape(verdict['said'])}</p></div>{made}"
+
+
+def _problem(problem: Mapping[str, Any]) -> str:
+    """A problem as a sentence that leads to its part of the page, with owner, figure and limit."""
+    facts = [f"owner {problem['owner'] or 'nobody'}"]
+    facts += [f"{name} {problem[key]}" for name, key in (("figure", "figure"), ("limit", "threshold")) if problem[key]]
     return (
-        f'<div class="verdict {TONES[verdict["level"]]}" role="status"><strong>{escape(verdict["level"])}</strong>'
-        f"<p>{escape(verdict['said'])}</p></div>" + (table("What to look at", head, rows) if rows else "")
+        f'<strong class="{TONES[problem["severity"]]}">{escape(problem["severity"])}</strong> '
+        f'<a href="#{escape(problem["section"])}">{escape(problem["said"])}</a> '
+        f'<span class="facts">{escape("; ".join(facts))}</span>'
     )
 
 
@@ -109,7 +121,7 @@ def table(caption: str, head: Sequence[str], rows: Sequence[Sequence[Any]], righ
 
     def cell(at: int, value: Any) -> str:
         text = value if isinstance(value, Markup) else str(value)
-        whole = "figure" if "[" in text and text[:1].isdigit() else ""
+        whole = "figure" if FIGURE.match(text) else ""
         kind = "number" if at in right else TONES.get(text, whole)
         return tag("td", "", kind, text) if at else tag("th", "row", kind, text)
 

@@ -13,10 +13,13 @@ from models.rules.rule import Rule, must
 
 @dataclass(frozen=True)
 class RepeatGuard(Rule):
-    """An item that was shown ``times`` or more in ``days`` days rests."""
+    """An item that was shown ``times`` or more in ``days`` days rests, with ``unless_clicked`` only where the user
+    did not once click it in these days: what somebody comes back to is not forced on them.
+    """
 
     times: int = 3
     days: int = 3
+    unless_clicked: bool = False
 
     def __post_init__(self) -> None:
         must(self.times >= 1, "repeat_guard", f"times is 1 or more, not {self.times}.")
@@ -24,8 +27,12 @@ class RepeatGuard(Rule):
 
     def removed(self, pool: Pool) -> Iterator[tuple[str, np.ndarray]]:
         recent = pool.touched.where((pool.touched.age < self.days) & (pool.touched.at >= 0))
-        shown = pool.counted(recent, recent.shown)
-        yield f"shown {self.times} times or more in {self.days} days", shown >= self.times
+        often = pool.counted(recent, recent.shown) >= self.times
+        said = f"shown {self.times} times or more in {self.days} days"
+        if self.unless_clicked:
+            yield f"{said} without a click", often & (pool.counted(recent, recent.clicked) == 0)
+        else:
+            yield said, often
 
 
 RULE = RepeatGuard

@@ -71,6 +71,14 @@ def parsed(parse: Callable[..., dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def stopped_night(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The same run, stopped by the gate of silver."""
+    folder = tmp_path_factory.mktemp("stopped")
+    write_manifest(discover(), folder / "home" / "manifest.json")
+    return run_script(folder, "night_with_stand_ins.py", "2024-03-14", "gate-fails")
+
+
+@pytest.fixture(scope="session")
 def night(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A run of the DAG `nightly` for 2024-03-14 and the market `shop`, with stand-ins for its steps."""
     folder = tmp_path_factory.mktemp("night")

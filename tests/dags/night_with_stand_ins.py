@@ -1,6 +1,6 @@
 """Run the DAG `nightly` with stand-ins for its steps, and print what they were called with; one process, no Spark.
 
-Its argument is the day.
+Its arguments are the day and, for a night that the first gate stops, ``gate-fails``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,14 @@ def stand_ins() -> types.ModuleType:
     answer("pin_model", {"version": "3"})
     answer("publish_release", {"release_id": "r1", "kind": "nightly", "rows": {"serving.recommendations": 9}})
     answer("write_report", "report.html")
+    answer("task_failed", "report.html")
+    if "gate-fails" in sys.argv:
+        answer("run_gate", gate_fails)
     return steps
+
+
+def gate_fails(group: str, day: str) -> None:
+    raise RuntimeError(f"Gate {group} of {day} stops the publish: silver.events: 3 rows.")
 
 
 def main() -> None:

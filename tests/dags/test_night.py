@@ -43,3 +43,13 @@ def test_events_of_assets_carry_day_market_and_rows(night: dict[str, Any]) -> No
     assert events["silver.events"]["rows"] == 4
     served = {"ds": DAY, "market": "shop", "rows": 9, "release_id": "r1", "kind": "nightly"}
     assert events["serving.recommendations"] == served
+
+
+def test_a_task_that_failed_for_good_leaves_a_report_and_pages_its_owner_once(stopped_night: dict[str, Any]) -> None:
+    assert stopped_night["state"] == "failed"
+    calls = [(args, kwargs) for name, args, kwargs in stopped_night["calls"] if name == "task_failed"]
+    [([day, market, task, owner, error], _)] = calls
+    assert (day, market, task) == ("2024-03-14", "shop", "ingest.silver_gate")
+    assert "platform" in owner
+    assert error == "Gate silver of 2024-03-14 stops the publish: silver.events: 3 rows."
+    assert not [name for name, *_ in stopped_night["calls"] if name == "publish_release"]

@@ -14,13 +14,21 @@ from quality import diversity, evaluation, fairness
 
 D1 = dt.date(2024, 3, 1)
 D2 = dt.date(2024, 3, 2)
+WEEK_AGO = D2 - dt.timedelta(days=7)
 TODAY = DayRange.day(D2)
 RECOMMENDED = "ds date, surface string, user_id bigint, rank int, item_id bigint, channel string"
 CANDIDATE = "ds date, channel string, user_id bigint, item_id bigint, rank int"
 FUSED = "ds date, user_id bigint, item_id bigint, rank int"
 ITEMS = "ds date, item_id bigint, category string, status string, stock int"
-PAIRS = "ds date, user_id bigint, item_id bigint, targets int, purchases int, rejections int, strength double"
+PAIRS = (
+    "ds date, user_id bigint, item_id bigint, targets int, purchases int, rejections int, strength double, "
+    "impressions int, clicks int"
+)
+STATS = "ds date, item_id bigint, creator_id bigint, quality double, is_eligible boolean"
+CREATORS = "ds date, creator_id bigint, stage string"
 ITEM_DAILY = "ds date, item_id bigint, impressions int, targets int"
+SEEN = "ds date, user_id bigint, item_id bigint, impressions int"
+CONTENT = "ds date, item_id bigint, vector array<float>"
 USERS = "ds date, user_id bigint, gender string, registered_at_ms bigint"
 
 
@@ -33,8 +41,8 @@ def items_of(day, *rows):
     return [(day, i, category, "active", None) for i, category in rows]
 
 
-def taken(ds, user, item, strength=1.0, purchases=0, rejections=0, targets=1):
-    return (ds, user, item, targets, purchases, rejections, strength)
+def taken(ds, user, item, strength=1.0, purchases=0, rejections=0, targets=1, impressions=0, clicks=0):
+    return (ds, user, item, targets, purchases, rejections, strength, impressions, clicks)
 
 
 def rows_of(contract, frame):
@@ -187,11 +195,13 @@ def test_evaluation_does_not_depend_on_the_order_of_its_inputs(spark, small):
 # -- diversity -----------------------------------------------------------------------------------
 
 
-def diverse(spark, recommendations, items, item_daily=(), **params):
+def diverse(spark, recommendations, items, item_daily=(), seen=(), content=(), **params):
     frame = diversity.build(
         spark.createDataFrame(list(recommendations), RECOMMENDED),
         spark.createDataFrame(list(items), ITEMS),
         spark.createDataFrame(list(item_daily), ITEM_DAILY),
+        spark.createDataFrame(list(seen), SEEN),
+        spark.createDataFrame(list(content), CONTENT),
         days=TODAY,
         params=diversity.Params(**params),
     )
@@ -205,9 +215,22 @@ def test_diversity_by_hand(spark):
         items_of(D2, (1, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "c")),
         # item 1 is the head: one of five. With one added to each: 8, 4, 2, 1, 1 of 16 showings
         [(D1, 1, 7, 0), (D1, 2, 3, 0), (D2, 3, 1, 9)],
+        # person 7 saw a, a, b, b and only a the week before; person 8 the other way round; person 9 too little
+        [(D2, 7, 1, 2), (D1, 7, 4, 2), (WEEK_AGO, 7, 2, 4), (WEEK_AGO, 8, 1, 5), (WEEK_AGO, 8, 3, 5), (D2, 8, 1, 10)]
+        + [(D2, 9, 1, 3), (WEEK_AGO, 9, 1, 9)],
+        [(D2, 1, [1.0, 0.0]), (D2, 2, [1.0, 0.0]), (D2, 3, [0.0, 1.0])],
+        min_showings=4,
     )
-    assert {subject for subject, _ in found} == {"feed"}
+    assert {subject for subject, _ in found} == {"feed", "shown"}
     values = {metric: r["value"] for (_, metric), r in found.items()}
+    # the one list has contents that are alike, the other such that have nothing in common
+    assert values["intra_list_diversity"] == 0.5 and found["feed", "intra_list_diversity"]["n"] == 2
+    # of 11 showings a has 10, so b is small: none of the first day's, all of the second's
+    assert values["small_category_share"] == 0.5 and values["middle_category_share"] == 0
+    # variety of 7: 1 - (2 + 2) / 12 against 0; of 8: 0 against 1 - (20 + 20) / 90
+    assert values["variety_change"] == pytest.approx((0.667 - 0.556) / 2, abs=1e-6)
+    assert (values["variety_change_p10"], values["variety_change_p90"]) == (-0.556, 0.667)
+    assert values["narrowed_share"] == 0.5 and found["shown", "narrowed_share"]["n"] == 2
     # a and b of a, b, c; items 1, 2, 3 of five
     assert values["category_coverage"] == pytest.approx(2 / 3, abs=1e-6)
     assert values["item_coverage"] == 0.6
@@ -238,12 +261,14 @@ def test_no_lists_no_diversity(spark):
 # -- fairness ------------------------------------------------------------------------------------
 
 
-def fair(spark, recommendations, users, active=(), pairs=(), groups=("gender",), **params):
+def fair(spark, recommendations, users, active=(), pairs=(), groups=("gender",), items=(), creators=(), **params):
     frame = fairness.build(
         spark.createDataFrame(list(recommendations), RECOMMENDED),
         spark.createDataFrame(list(users), USERS),
         spark.createDataFrame([(D2, u) for u in active], "ds date, user_id bigint"),
         spark.createDataFrame(list(pairs), PAIRS),
+        spark.createDataFrame(list(items), STATS),
+        spark.createDataFrame(list(creators), CREATORS),
         days=TODAY,
         params=fairness.Params(horizons=(1,), **params),
         market=Market("test", groups=groups),
@@ -271,8 +296,20 @@ def groups(spark):
         ],
         users,
         active=[6],
-        pairs=[taken(D2, 1, 1), taken(D2, 2, 2), taken(D2, 4, 9)],
+        pairs=[
+            taken(D2, 1, 1),
+            taken(D2, 2, 2),
+            taken(D2, 4, 9),
+            # item 20: 6 of 20 showings to f are clicked, 4 of 20 to m; nobody of m was shown 21
+            taken(D2, 1, 20, targets=0, impressions=20, clicks=6),
+            taken(D2, 4, 20, targets=0, impressions=20, clicks=4),
+            taken(D2, 1, 21, targets=0, impressions=50, clicks=50),
+        ],
+        # all lists hold items 1 and 2, of a head creator
+        items=[(D2, i, 100 if i in (1, 2) else 200, 0.5, True) for i in (1, 2, 3, 4)] + [(D2, 5, 300, 0.9, False)],
+        creators=[(D2, 100, "head"), (D2, 200, "novice")],
         min_group=2,
+        min_showings=10,
         personalised_items=1,
     )
 
@@ -302,6 +339,23 @@ def test_quality_by_group(groups):
     assert groups["gender", "m", "group", "ndcg"]["verdict"] == "too small"
     gap = groups["gender", "", "difference", "ndcg"]
     assert gap["value"] is None and gap["verdict"] == "too small"
+
+
+def test_clicks_on_the_same_item_by_hand(groups):
+    row = groups["gender", "f", "group", "conversion_same_item"]
+    # 0.3 - 0.2 with an error of sqrt(0.3 * 0.7 / 20 + 0.2 * 0.8 / 20) = 0.13601, times 1.96
+    assert (row["value"], row["lo"], row["hi"]) == (
+        0.1,
+        pytest.approx(-0.1666, abs=1e-4),
+        pytest.approx(0.3666, abs=1e-4),
+    )
+    assert row["n"] == 20 and groups["gender", "m", "group", "conversion_same_item"]["value"] == -0.1
+
+
+def test_places_of_creators(groups):
+    # all places of the lists are of items 1 and 2
+    assert groups["creator_stage", "head", "group", "share_of_places"]["value"] == 1
+    assert groups["creator_stage", "head", "group", "share_of_places"]["n"] == 12
 
 
 def test_tenure_is_told_by_the_day_of_joining(spark):

@@ -30,9 +30,17 @@ IMPRESSIONS = (
     "ds date, impression_id string, user_id bigint, item_id bigint, surface string, terminal string, slot_type string"
 )
 ACTIONS = ("searches", "favourites", "add_to_carts", "purchases", "likes", "comments", "shares", "negatives")
-USER_DAILY = "ds date, user_id bigint, impressions int, clicks int, logins int, " + ", ".join(
+USER_DAILY = "ds date, user_id bigint, impressions int, clicks int, logins int, dwell_ms bigint, " + ", ".join(
     f"{a} int" for a in ACTIONS
 )
+FURTHER = {
+    "silver.sessions": "ds date, clicks int, impressions int, terminal string",
+    "silver.surveys": "ds date, kind string, score int",
+    "silver.costs": "ds date, kind string, amount_minor bigint",
+    "features.sentiment": "ds date, kind string, sentiment double, texts int",
+    "features.creator_stats": "ds date, stage string, impressions_7d int, growth_7d double, fans_returned int, "
+    "fans_before int",
+}
 
 
 def order(ds, line, amount, user=1, item=1, at=100, kind="sale", system="payment", order_id=None):
@@ -47,16 +55,17 @@ def shown(ds, name, user=1, item=1, surface="feed", terminal="app"):
     return (ds, name, user, item, surface, terminal, "organic")
 
 
-def active(ds, user, clicks=0, logins=0, impressions=0, **more):
-    return (ds, user, impressions, clicks, logins, *(more.get(a, 0) for a in ACTIONS))
+def active(ds, user, clicks=0, logins=0, impressions=0, dwell_ms=0, **more):
+    return (ds, user, impressions, clicks, logins, dwell_ms, *(more.get(a, 0) for a in ACTIONS))
 
 
-def measured(frame, days, orders=(), events=(), impressions=(), users=(), definitions=None):
+def measured(frame, days, orders=(), events=(), impressions=(), users=(), definitions=None, further=None):
     frames = {
         "silver.orders": frame(ORDERS, list(orders)),
         "silver.events": frame(EVENTS, list(events)),
         "silver.impressions": frame(IMPRESSIONS, list(impressions)),
         "silver.user_daily": frame(USER_DAILY, list(users)),
+        **{name: frame(schema, (further or {}).get(name, [])) for name, schema in FURTHER.items()},
     }
     if definitions is not None:
         rows = list(business_metrics.computed(definitions, frames, days))
@@ -91,11 +100,22 @@ WORLD = {
         shown(D2, "i4", terminal="h5"),
         shown(D2, "i5", surface="search", terminal="mini_program"),
     ],
+    "further": {
+        "silver.surveys": [(D2, "nps", 10), (D2, "nps", 9), (D2, "nps", 7), (D2, "nps", 0), (D2, "interests", None)],
+        "silver.costs": [(D2, "marketing", 300), (D2, "content", 90), (D2, "support", 60)],
+        "silver.sessions": [(D2, 3, 5, "app"), (D2, 1, 4, "h5"), (D2, 2, 0, "h5")],
+        "features.sentiment": [(D2, "user", 0.5, 1), (D2, "user", -0.25, 3), (D2, "item", 1.0, 9)],
+        "features.creator_stats": [
+            (D2, "head", 70, 0.5, 2, 4),
+            (D2, "novice", 30, 0.25, 1, 2),
+            (D2, "novice", 0, None, 0, 0),
+        ],
+    },
     "users": [
         # user 1: 3 logins and 10 clicks in the week that ends on D2, 9 clicks in that which ends on D3
         active(dt.date(2024, 2, 25), 1, clicks=1, logins=1),
         active(D1, 1, clicks=5, logins=1),
-        active(D2, 1, clicks=4, logins=1, impressions=40, negatives=1),
+        active(D2, 1, clicks=4, logins=1, impressions=40, negatives=1, likes=2, dwell_ms=9_000),
         # user 2: clicks enough, 2 logins
         active(D2, 2, clicks=30, logins=2, impressions=10),
         # user 3 only saw items
@@ -170,6 +190,35 @@ def test_a_play_is_effective_from_half_on(world):
     # 0.5 and 1.2 of three that say how much was played
     assert value(world, "effective_play_rate") == pytest.approx(2 / 3, abs=1e-9)
     assert world["02", "effective_play_rate", 1, "all", "all"]["n"] == 3
+
+
+def test_what_people_say_and_how_long_they_stay(world):
+    # two promoters, one detractor, of four answers
+    assert value(world, "nps") == 0.25
+    # (0.5 x 1 - 0.25 x 3) by 4 texts
+    assert value(world, "sentiment") == -0.0625
+    # 9 s by three people with a row; 3 visits by 2 active people; 3 + 1 clicks by two visits with showings
+    assert (value(world, "time_per_user"), value(world, "visits_per_user")) == (3000, 1.5)
+    assert value(world, "click_depth") == 2
+    # 2 likes by 40 + 10 + 50 showings
+    assert value(world, "like_rate") == 0.02
+
+
+def test_what_is_spent_and_what_comes_of_it(world):
+    # sales 900 of two people, less refunds of 1150
+    assert (value(world, "buyers"), value(world, "arppu"), value(world, "roas")) == (2, 450, 3)
+    # 300 by 3 clicks, and by 2 orders; 450 and 90 by -250
+    assert (value(world, "cpc"), value(world, "cpa")) == (100, 150)
+    assert (value(world, "cost_ratio"), value(world, "cost_ratio_direct")) == (-1.8, -0.36)
+    # 900 by 5 showings
+    assert value(world, "gmv_per_showing") == 180
+
+
+def test_creators_by_stage(world):
+    stages = {g: value(world, "creator_traffic", dimension="stage", group=g) for g in ("head", "novice")}
+    assert stages == {"head": 70, "novice": 30}
+    # of the two whose growth is known; of the fans of all
+    assert (value(world, "creator_growth"), value(world, "creator_retention")) == (0.375, 0.5)
 
 
 def test_retention_is_of_those_who_were_active_before(world):

@@ -177,6 +177,13 @@ def test_two_processes_that_append_to_a_log_lose_nothing(lake, tmp_path):
     assert sorted(found) == sorted(f"{who}-{n}" for who in "ab" for n in range(100))
 
 
+def test_a_log_takes_rows_after_a_column_got_other_words(lake):
+    lake.append(PLAIN, [{"ds": D1, "n": 1}])
+    reworded = replace(PLAIN, columns=[Column("n", "bigint", "Number of things.")])
+    lake.append(reworded, [{"ds": D2, "n": 2}])
+    assert sorted(lake.rows(PLAIN.name)["n"].to_pylist()) == [1, 2]
+
+
 def test_an_undeclared_column_of_a_log_row_is_named():
     with pytest.raises(ContractError, match=r"ops.release: row has undeclared columns \['colour'\]"):
         arrow_rows(ops.RELEASE, [{"ds": D1, "colour": "red"}])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 
 import pytest
 from pyspark.sql import functions as F
 
+from jobs import ops
 from jobs.catalog import Catalog
 from jobs.contract import Artifact, ArtifactInput, Column, DayRange, Node, Table, TableInput
 from jobs.runner import Runner
@@ -81,3 +83,23 @@ def test_days_one_by_one_in_any_order_read_the_same_fits(runner):
     for day in reversed(list(DAYS)):
         runner.build_group(runner.catalog.group("features"), DayRange.day(day))
     assert sorted((r["ds"], r["n"]) for r in runner.lake.rows("features.fitted").to_pylist()) == ranged
+
+
+def test_what_serves_lists_is_fitted_on_the_first_day_that_finds_no_fit_of_the_week(settings):
+    runner = Runner(settings, Catalog({}), None, "run", None)
+    weekly = Artifact("models.fit", "fit", "me", "Fit.", every_days=7, fill_gap=True)
+    sundays = [dt.date(2024, 3, 3), dt.date(2024, 3, 10)]
+
+    def kept(ds: dt.date) -> None:
+        row = {"ds": ds, "artifact": "models.fit", "path": "p", "checksum": str(ds), "facts": "{}", "inputs": "{}"}
+        runner.lake.append(ops.ARTIFACT, [{**row, "run_id": "run", "at_ms": 1}])
+
+    assert runner._fit_days(weekly, DAYS) == [FIRST, *sundays]
+    # a night later in the week finds that fit; a week without any is filled again
+    kept(FIRST)
+    assert runner._fit_days(weekly, DayRange.day("2024-03-02")) == []
+    assert runner._fit_days(weekly, DayRange.day("2024-03-08")) == [dt.date(2024, 3, 8)]
+    kept(sundays[1])
+    assert runner._fit_days(weekly, DayRange.day(LAST)) == []
+    # features keep to the calendar, whatever was built before
+    assert runner._fit_days(replace(weekly, fill_gap=False), DAYS) == sundays

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jobs.contract import DayRange
+from jobs.errors import ContractError
 from models import als
 from models.als import Params
 
@@ -73,23 +74,40 @@ def test_a_user_without_items_is_at_the_origin():
     assert found.tolist() == [[0.0] * 4]
 
 
-PAIRS = "user_id bigint, item_id bigint, strength double"
+PAIRS = "user_id bigint, item_id bigint, strength double, last_ms bigint"
 
 
 def test_build_saves_sorted_ids_with_their_factors(frame, tmp_path):
     users, items, strengths = blocks()
-    rows = [(int(u), 1000 - int(i), float(s)) for u, i, s in zip(users, items, strengths)]
-    pairs = frame(PAIRS, [*rows, (1, 5000, 0.0)])
+    rows = [(int(u), 1000 - int(i), float(s), 1) for u, i, s in zip(users, items, strengths)]
+    pairs = frame(PAIRS, [*rows, (1, 5000, 0.0, 1)])
     facts = als.build(pairs, days=DayRange.day("2024-03-01"), params=PARAMS, out=tmp_path)
     ids, factors, params = als.load(tmp_path)
     # item 5000 was only seen
     assert ids.tolist() == list(range(977, 1001))
-    assert facts == {"users": 30, "items": 24, "interactions": len(rows)}
+    assert facts == {"engine": "implicit", "users": 30, "items": 24, "interactions": len(rows)}
     assert (factors.shape, factors.dtype, params) == ((24, 4), np.float32, PARAMS)
 
 
-@pytest.mark.parametrize("rows", [[], [(1, 1, 1.0), (2, 2, 1.0)]])
+@pytest.mark.parametrize("rows", [[], [(1, 1, 1.0, 1), (2, 2, 1.0, 1)]])
 def test_too_few_items_make_an_empty_model(frame, tmp_path, rows):
     als.build(frame(PAIRS, rows), days=DayRange.day("2024-03-01"), params=PARAMS, out=tmp_path)
     ids, factors, _ = als.load(tmp_path)
     assert (ids.shape, factors.shape) == ((0,), (0, 4))
+
+
+def test_spark_ml_fits_the_same_blocks_behind_the_same_interface(frame, tmp_path):
+    users, items, strengths = blocks()
+    pairs = frame(PAIRS, [(int(u), 1000 - int(i), float(s), 1) for u, i, s in zip(users, items, strengths)])
+    params = Params(factors=2, iterations=5, engine="spark")
+    assert als.build(pairs, days=DayRange.day("2024-03-01"), params=params, out=tmp_path)["engine"] == "spark"
+    ids, factors, fitted = als.load(tmp_path)
+    assert ids.tolist() == list(range(977, 1001)) and fitted == params
+    vectors = als.fold_in(factors, [24 - 1 - own(0)[0]], [own(0)[1]], params)
+    scores = (vectors @ factors.T)[0][::-1]
+    assert scores[:12].min() > scores[12:].max()
+
+
+def test_an_engine_that_there_is_not_is_refused():
+    with pytest.raises(ContractError, match="engine is 'flink'"):
+        Params(engine="flink")

@@ -9,10 +9,12 @@ import pyarrow as pa
 import pytest
 
 from jobs.contract import DayRange
+from jobs.errors import ContractError
 from jobs.runner import conform
 from jobs.settings import Market
 from models.decisions import CONTRACT, Params, build, learnt
 from models.pool import SCALE, Shelf
+from models.reranking_batches import plan_for
 from models.shelf import save
 from models.surfaces import surfaces
 
@@ -216,6 +218,11 @@ def test_a_further_surface_gives_a_further_row(tables, shelf):
     assert set(found) == {USER, COMMUTER, BABY, *(("other", u) for u in (USER, COMMUTER, BABY))}
     assert items_of(found["other", USER]) == [1, 2] and items_of(found["other", COMMUTER]) == [1, 2, 3, 4]
     assert found["other", USER]["policy"] == "none" and found["other", USER]["effects"] == []
+
+
+def test_a_context_that_the_market_no_longer_has_is_named():
+    with pytest.raises(ContractError, match="has context rain of surface home, which the market no longer has: build"):
+        plan_for({}, "home", "rain")
 
 
 # -- what was learnt -----------------------------------------------------------------------------

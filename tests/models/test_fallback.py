@@ -95,4 +95,6 @@ def test_the_reason_tells_the_people_of_the_segment(lists):
 
 
 def test_of_what_nobody_liked_nothing_is_claimed(lists):
-    assert [r["code"] for r in lists["everyone"][-1]["reasons"]] == ["suggested"]
+    # user 3 liked item 1, users 4 and 5 liked item 5
+    codes = {r["item_id"]: r["reasons"][0]["code"] for r in lists["everyone"]}
+    assert codes == {1: "popular", 3: "suggested", 8: "suggested", 5: "popular"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 import pytest
@@ -17,7 +18,6 @@ STATS = {
     "is_eligible": True,
     "ratings_28d": 0,
     "price_drop": 0.0,
-    "target_users_7d": 0,
     "popularity": 0.5,
     "age_days": 70,
 }
@@ -149,7 +149,13 @@ def served(tables):
         {"user_id": 3, "consent_personalisation": True},
     ]
     contexts = [{"surface": "feed", "user_id": u, "is_weekend": u == 1, "commute_share": 0.6} for u in (1, 2, 3)]
-    return serve(tables, log, LONG, people=people, items=items, stats=stats, ranked=ranked, contexts=contexts)
+    # five people liked 22; four liked 23, on two days each
+    liked = [(22, u, day) for u in range(100, 105) for day in (10,)]
+    liked += [(23, u, day) for u in range(100, 104) for day in (9, 10)]
+    daily = [{"ds": dt.date(2024, 3, day), "user_id": u, "item_id": i, "targets": 1} for i, u, day in liked]
+    return serve(
+        tables, log, LONG, people=people, items=items, stats=stats, ranked=ranked, contexts=contexts, daily=daily
+    )
 
 
 def codes(served, item, user=1):

@@ -279,6 +279,17 @@ def test_the_repeat_guard_counts_showings_of_the_last_days():
     assert found == [[1, 2, 3]] and effects(made, REMOVED) == {("repeat_guard", 0, 0, -1)}
 
 
+def test_the_repeat_guard_may_let_pass_what_the_user_clicks():
+    did = [
+        {"at": 0, "shown": 3},
+        {"at": 1, "shown": 4},
+        {"at": 1, "clicked": 1, "age": 2},
+        {"at": 0, "clicked": 1, "age": 3},
+    ]
+    found, _ = listed(pool([{}] * 3, did=did), repeat_guard={"times": 3, "days": 3, "unless_clicked": True})
+    assert found == [[1, 2]]
+
+
 def test_the_quality_floor_lets_the_unknown_pass():
     items = [{"quality": q} for q in (0.19, 0.2, float("nan"))]
     assert listed(pool(items), quality_floor={"floor": 0.2})[0] == [[1, 2]]

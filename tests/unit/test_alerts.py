@@ -107,12 +107,19 @@ def test_a_good_night_is_silent(settings, receiver):
     assert alerts.alert_night(settings, report()) == 0 and receiver.seen == []
 
 
-def test_a_task_that_failed_pages_its_owner_once(settings, receiver):
+def test_an_owner_is_woken_once_for_what_has_one_cause(settings, receiver):
+    task = alerts.of_failure(settings, DAY, "ingest.silver_gate", "quality", "Gate silver stops the publish")
+    of_gate = report(problem("fail", "silver.events"), problem("fail", "release", owner="platform"))
     for _ in range(2):
-        alerts.alert_failure(settings, DAY, "ingest.silver_gate", "platform", "Gate silver stops the publish")
-    [(path, _, body)] = receiver.seen
-    assert path == "/hook" and body["alerts"][0]["owner"] == "platform"
-    assert "ingest.silver_gate" in body["text"] and "Gate silver stops the publish" in body["text"]
+        alerts.alert_night(settings, of_gate, [task])
+    (path, _, first), (_, _, second) = receiver.seen
+    assert path == "/hook" and [a["table"] for a in first["alerts"]] == ["ingest.silver_gate", "silver.events"]
+    assert "Gate silver stops the publish" in first["text"] and first["alerts"][0]["link"] == LINK
+    assert {a["owner"] for a in second["alerts"]} == {"platform"}
+
+
+def test_a_task_without_an_owner_is_the_platform_s(settings):
+    assert alerts.of_failure(settings, DAY, "t", "", "x").owner == "platform"
 
 
 def test_a_refused_message_is_an_error_without_the_address_and_is_sent_again(settings, receiver):

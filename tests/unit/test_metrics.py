@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import doctest
 import importlib
 import math
 import pkgutil
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,8 +26,9 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
+from jobs.contract import DayRange
 from jobs.errors import ContractError
-from quality import intervals, metrics
+from quality import category_trend, intervals, metrics
 from quality.metrics import parse, per_user
 from quality.metrics.auc import auc
 from quality.metrics.calibration import ece, ratio
@@ -53,6 +56,7 @@ def judged_lists(draw):
     "name",
     [
         "quality.intervals",
+        "quality.category_trend",
         "quality.metrics",
         *(f"quality.metrics.{info.name}" for info in pkgutil.iter_modules(metrics.__path__)),
     ],
@@ -257,6 +261,20 @@ def test_an_unknown_metric_is_named():
         per_user("gini")
     with pytest.raises(ContractError, match="cut-off"):
         parse("ndcg")
+
+
+def test_a_category_that_shrinks_week_by_week_has_a_trend_below_0():
+    # large holds half; of the rest middle falls from 40 to 30 of 100 showings, small rises from 10 to 20
+    rows = [
+        {"day": dt.date(2024, 3, 14) - dt.timedelta(days=age), "shown_category": name, "showings": n}
+        for age in range(14)
+        for name, n in zip(("large", "middle", "small"), (50, 30, 20) if age < 7 else (50, 40, 10))
+    ]
+    found = category_trend.figures(pa.Table.from_pylist(rows), DayRange.day("2024-03-14"))
+    values = {metric: value for metric, (value, _, _), _ in found}
+    assert values["middle_category_trend"] == pytest.approx(-0.1)
+    assert values["small_category_share"] == pytest.approx(0.2)
+    assert values["small_category_trend"] == pytest.approx(0.1)
 
 
 # -- properties ----------------------------------------------------------------------------------

@@ -17,6 +17,10 @@ MOST_CHANGED = 10
 VOLUMES = 1.2
 """A table whose rows grew or shrank by less than this factor is not listed."""
 CAUSES = ("code", "configuration", "parameters", "model")
+TABLES = {
+    "metrics": ("Business figures, with their change", "metric"),
+    "volumes": (f"Tables whose rows changed by a factor of {VOLUMES} or more", "table"),
+}
 
 
 def gather(night: Night) -> dict[str, Any]:
@@ -32,7 +36,7 @@ def gather(night: Night) -> dict[str, Any]:
             {"what": what, "night": mine.cause(what)} | {name: difference(what, mine, o) for name, o in others.items()}
             for what in CAUSES
         ],
-        "metrics": compared(mine.metrics, {n: o.metrics for n, o in others.items()}, mine.metrics),
+        "metrics": compared(mine.metrics, {n: o.metrics for n, o in others.items()}, sorted(mine.metrics)),
         "volumes": compared(mine.rows, {n: o.rows for n, o in others.items()}, moved(mine, others.values())),
     }
 
@@ -83,7 +87,7 @@ def moved(mine: Side, others: Iterable[Side]) -> list[str]:
 
 
 def compared(mine: dict[str, Any], others: dict[str, dict[str, Any]], names: Iterable[str]) -> list[dict[str, Any]]:
-    return [{"what": n, "night": mine[n], "before": {at: o.get(n) for at, o in others.items()}} for n in sorted(names)]
+    return [{"what": n, "night": mine[n], "before": {at: o.get(n) for at, o in others.items()}} for n in names]
 
 
 def change(now: float | None, before: float | None) -> str:
@@ -114,16 +118,10 @@ def html(data: dict[str, Any]) -> str:
     right = tuple(range(1, 2 + len(days)))
     causes = [[c["what"], c["night"], *[c[name] for name in data["references"]]] for c in data["causes"]]
     made = table("What could have moved figures", ["what", "this night", *days], causes)
-    made += table(
-        "Business figures, with their change", ["metric", "this night", *days], rows_of(data, "metrics"), right
-    )
-    volumes = rows_of(data, "volumes")
-    head = ["table", "rows", *days]
-    return made + (
-        table(f"Tables whose rows changed by a factor of {VOLUMES} or more", head, volumes, right)
-        if volumes
-        else "<p>No table's rows changed much.</p>"
-    )
+    for part, (title, head) in TABLES.items():
+        rows = rows_of(data, part)
+        made += table(title, [head, "this night", *days], rows, right) if rows else ""
+    return made
 
 
 def text(data: dict[str, Any]) -> list[str]:
@@ -133,11 +131,10 @@ def text(data: dict[str, Any]) -> list[str]:
     causes = [[c["what"], c["night"], *[c[name] for name in names]] for c in data["causes"]]
     right = tuple(range(1, 2 + len(names)))
     lines = grid(["what", "this night", *names], causes)
-    return [
-        *lines,
-        *grid(["metric", "this night", *names], rows_of(data, "metrics"), right),
-        *(grid(["table", "rows", *names], rows_of(data, "volumes"), right) if data["volumes"] else []),
-    ]
+    for part, (_, head) in TABLES.items():
+        rows = rows_of(data, part)
+        lines += grid([head, "this night", *names], rows, right) if rows else []
+    return lines
 
 
 SECTION = Section("What changed", 10, gather, html, text)

@@ -42,6 +42,11 @@ def gather(night: Night) -> dict[str, Any]:
         of = {r["ds"]: r["value"] for r in totals if (r["metric"], r["value_group"]) == (metric, group)}
         return [of.get(str(day)) for day in night.past]
 
+    def course(metric: str) -> list[float | None]:
+        """Of a metric from its own table, which is older than this audit; else from this one."""
+        of = {r["ds"]: r["value"] for r in night.metrics if r["metric"] == metric}
+        return [of.get(str(day)) for day in night.past] if of else past(metric, "all")
+
     parts = [r for r in rows if r["metric"] == "index"]
     of_figures = sorted((r for r in rows if r["metric"] != "index"), key=lambda r: (r["part"], r["metric"]))
     segments = night.read(TABLE, filters=[("dimension", "not in", ["all", "part"]), ("verdict", "=", "warn")])
@@ -54,7 +59,7 @@ def gather(night: Night) -> dict[str, Any]:
             for r in sorted(parts, key=lambda r: r["part"])
             if r["dimension"] == "part"
         ],
-        "figures": [{name: r[name] for name in KEPT} | {"past": past(r["metric"], "all")} for r in of_figures],
+        "figures": [{name: r[name] for name in KEPT} | {"past": course(r["metric"])} for r in of_figures],
         "segments": [
             {name: r[name] for name in ("metric", "dimension", "value_group", "value", "low", "high", "n", "why")}
             for r in sorted(segments, key=lambda r: (r["metric"], r["dimension"], r["value_group"]))

@@ -1,0 +1,36 @@
+"""Thirty nights of a market without faults: whoever is woken by a page must have reason to trust it."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from jobs import steps
+from jobs.report import night_report
+from jobs.session import connect
+from jobs.settings import load_settings, save_market
+from jobs.simulator import WorldConfig, demo_market, simulate
+from tests.e2e.conftest import environment
+
+HISTORY, NIGHTS = 7, 30
+
+
+@pytest.mark.slow
+def test_thirty_clean_nights_have_at_most_one_false_failure(tmp_path, monkeypatch, spark_server):
+    for name, value in environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    config = WorldConfig(users=150, items=240, creators=24, days=HISTORY + NIGHTS, seed=11)
+    save_market(demo_market(config), tmp_path)
+    settings = load_settings("demo")
+    simulate(config, settings.landing, tmp_path / "truth")
+    first = dt.date.fromisoformat(config.start)
+    days = [first + dt.timedelta(days=n) for n in range(HISTORY + NIGHTS)]
+    spark = connect(settings)
+    steps.build_days(str(first), str(days[HISTORY - 1]), "demo", "history", spark)
+    spark.stop()
+    failures = []
+    for day in days[HISTORY:]:
+        steps.night(str(day), "demo", f"night-{day}")
+        failures += [(day, p["said"]) for p in night_report(settings, day)["problems"] if p["severity"] == "fail"]
+    assert len(failures) <= 1, failures

@@ -1,0 +1,254 @@
+"""What the report says first, what it compares, and that each of its figures is one of a table."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import pytest
+
+from jobs import holds, ops
+from jobs.lake import Lake
+from jobs.ops import DATA_QUALITY
+from jobs.report import night_report, render_html, render_text, write_report
+from jobs.report.plots import bars, line
+from jobs.report.section import all_sections
+from jobs.settings import Market, Settings
+from quality import attribution, business_metrics, gmv, health, off_policy, recall_audit
+from quality.experiments import readout
+
+DAY = dt.date(2024, 3, 15)
+YESTERDAY, WEEK_BEFORE = DAY - dt.timedelta(days=1), DAY - dt.timedelta(days=7)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(tmp_path, tmp_path / "lake", tmp_path / "landing", Market("shop"))
+
+
+@pytest.fixture
+def lake(settings):
+    return Lake(settings)
+
+
+def built(lake, day, table="silver.events", rows=100, code="c1", params="p1", config="m1", status="published"):
+    shared = {"ds": day, "run_id": "r", "attempt": "a", "table": table, "status": status, "rows": rows, "seconds": 2.0}
+    more = {"files": 3, "bytes": 5 * 1024 * 1024, "peak_memory": 300 * 1024 * 1024}
+    hashes = {"code_version": code, "params_hash": params, "config_hash": config}
+    message = "CheckFailed: 3 rows" if status == "failed" else None
+    lake.append(ops.RUN, [{**shared, **more, **hashes, "message": message, "at_ms": 1}])
+
+
+def released(lake, day, sequence, kind="nightly"):
+    row = {
+        "ds": day,
+        "release_id": f"{day}-x",
+        "kind": kind,
+        "sequence": sequence,
+        "tables": "{}",
+        "run_id": "manual__1",
+    }
+    lake.append(ops.RELEASE, [{**row, "at_ms": sequence}])
+
+
+def metric(lake, day, name, value):
+    row = {"ds": day, "metric": name, "version": 1, "dimension": "all", "value_group": "all", "in_force": True}
+    lake.append(business_metrics.CONTRACT, [{**row, "value": value, "n": 9}])
+
+
+def broken(lake, day, verdict="fail", waiver=None):
+    row = {
+        "ds": day,
+        "run_id": "r",
+        "gate": "silver",
+        "table": "silver.events",
+        "check": "between(x)",
+        "success": False,
+    }
+    more = {"verdict_if_failed": verdict, "observed": "3 of 9 rows breaking it", "waiver": waiver, "at_ms": 1}
+    lake.append(DATA_QUALITY, [{**row, **more}])
+
+
+def verdict(settings):
+    return night_report(settings, DAY)["verdict"]
+
+
+def test_a_night_without_lists_is_not_well_and_says_so_first(settings):
+    assert verdict(settings) == {"level": "not well", "said": "No lists were released. 1 failed."}
+    page = render_html(night_report(settings, DAY))
+    assert page.index("No lists were released.") < page.index("<nav")
+
+
+def test_a_night_with_lists_is_well(settings, lake):
+    released(lake, DAY, 1)
+    assert verdict(settings)["said"] == "The lists are released and served. Nothing needs attention."
+
+
+def test_lists_that_are_not_current_are_said_to_be_so(settings, lake):
+    released(lake, DAY, 1)
+    released(lake, DAY + dt.timedelta(days=1), 2)
+    assert "readers get those of another release" in verdict(settings)["said"]
+
+
+def test_what_failed_comes_before_what_wants_a_look(settings, lake):
+    released(lake, DAY, 1)
+    holds.hold(lake, "wrong prices", "vera")
+    broken(lake, DAY)
+    report = night_report(settings, DAY)
+    assert [(p["severity"], p["section"]) for p in report["problems"]] == [("fail", "gates"), ("warn", "release")]
+    assert report["verdict"]["said"] == "The lists are released and served. 1 failed and 1 to look at."
+    gate = report["problems"][0]
+    assert (gate["owner"], gate["figure"], gate["threshold"]) == ("platform", "3 of 9 rows breaking it", "between(x)")
+
+
+def test_a_waived_failure_is_shown_with_who_waived_it(settings, lake):
+    released(lake, DAY, 1)
+    broken(lake, DAY, waiver="waived by vera until 2024-03-16: known")
+    report = night_report(settings, DAY)
+    assert report["gates"][0]["verdict"] == "passed with warnings"
+    assert [p["severity"] for p in report["problems"]] == ["warn"]
+    assert "waived by vera until 2024-03-16: known" in render_text(report)
+    assert "waived by vera until 2024-03-16: known" in render_html(report)
+
+
+def test_audits_that_did_not_run_are_not_taken_for_good_ones(settings, lake):
+    released(lake, DAY, 1)
+    built(lake, DAY)
+    [problem] = night_report(settings, DAY)["problems"]
+    assert problem["section"] == "audits" and "audit.fairness" in problem["said"]
+
+
+def test_a_build_that_failed_names_its_owner(settings, lake):
+    built(lake, DAY, status="failed")
+    problem = next(p for p in night_report(settings, DAY)["problems"] if p["section"] == "tables")
+    assert (problem["severity"], problem["owner"]) == ("fail", "platform") and "CheckFailed: 3 rows" in problem["said"]
+
+
+def test_a_night_is_compared_with_yesterday_the_week_before_and_the_last_good_one(settings, lake):
+    for sequence, day in enumerate((WEEK_BEFORE, YESTERDAY, DAY), start=1):
+        released(lake, day, sequence)
+    built(lake, WEEK_BEFORE, rows=100, code="c0")
+    built(lake, YESTERDAY, rows=400, params="p0", config="m0")
+    built(lake, DAY, rows=200)
+    broken(lake, YESTERDAY, waiver="waived by vera until 2024-03-14: known")
+    for day, value in ((WEEK_BEFORE, 50.0), (YESTERDAY, 80.0), (DAY, 60.0)):
+        metric(lake, day, "dau", value)
+    changes = night_report(settings, DAY)["changes"]
+    # yesterday a failure was waived, so it was no good night
+    assert changes["references"] == {
+        "yesterday": "2024-03-14",
+        "a week before": "2024-03-08",
+        "last good night": "2024-03-08",
+    }
+    causes = {c["what"]: (c["yesterday"], c["a week before"]) for c in changes["causes"]}
+    assert causes == {
+        "code": ("same", "was c0"),
+        "configuration": ("was m0", "same"),
+        "parameters": ("changed: silver.events", "same"),
+        "model": ("same", "same"),
+    }
+    [figure], [volume] = changes["metrics"], changes["volumes"]
+    assert figure == {
+        "what": "dau",
+        "night": 60.0,
+        "before": {"yesterday": 80.0, "a week before": 50.0, "last good night": 50.0},
+    }
+    assert volume["what"] == "silver.events" and volume["night"] == 200
+    text = render_text(night_report(settings, DAY))
+    assert "-25.0 %" in text and "+20.0 %" in text and "+100.0 %" in text
+
+
+def test_figures_have_their_course_and_gmv_its_parts(settings, lake):
+    for n in range(5):
+        metric(lake, DAY - dt.timedelta(days=n), "dau", 100.0 - n)
+    part = {"ds": DAY, "part": "lag_0", "impressions": 8, "clicks": 2, "orders": 1, "amount_minor": 1000}
+    lake.append(gmv.CONTRACT, [{**part, "ctr": 0.25, "cvr": 0.5, "aov_minor": 1000.0, "gmv_minor": 1000}])
+    report = night_report(settings, DAY)
+    [dau] = report["metrics"]["metrics"]
+    assert dau["value"] == 100 and dau["past"][-5:] == [96, 97, 98, 99, 100] and dau["past"][0] is None
+    page = render_html(report)
+    assert "dau, last four weeks: from 96.000 to 100.000" in page and "GMV taken apart" in page
+
+
+def test_health_shows_index_parts_weights_and_what_is_beyond_its_line(settings, lake):
+    past = {("dau", "all", "all"): {DAY - dt.timedelta(days=n): (50.0 if n == 0 else 100.0, 9) for n in range(29)}}
+    lake.append(health.CONTRACT, list(health.figures(past, DAY, health.Params())))
+    report = night_report(settings, DAY)
+    assert report["health"]["index"] == 0
+    assert {p["part"]: p["weight"] for p in report["health"]["parts"]} == {
+        "users": 0.4,
+        "ecosystem": 0.3,
+        "business": 0.3,
+    }
+    problem = next(p for p in report["problems"] if p["section"] == "health")
+    assert problem["subject"] == "dau" and problem["figure"] == "50.000" and problem["threshold"] == "90.000 to 110.000"
+    text = render_text(report)
+    assert "Health index 0 of 100" in text and "no feed has revenue of ads" in text
+
+
+def test_what_moved_satisfaction_is_named(settings, lake):
+    rows = [
+        {"ds": ds, "dimension": d, "value_group": g, "n": 1000, "satisfied": s}
+        for ds, s in ((DAY, 100), (WEEK_BEFORE, 300))
+        for d, g in (("all", "all"), ("channel", "item_cf"))
+    ]
+    lake.append(attribution.CONTRACT, list(attribution.taken_apart(rows, DAY, WEEK_BEFORE)))
+    text = render_text(night_report(settings, DAY))
+    assert "Satisfaction moved: 10.00 % of the showings satisfied, 30.00 % on 2024-03-08" in text
+    assert "channel: item_cf" in text and "-20.00" in text
+
+
+def test_experiments_estimates_and_recall_are_shown_as_they_are(settings, lake):
+    read = {"ds": DAY, "experiment": "ctas", "variant": "b", "segment_by": "all", "segment": "", "metric": "ctr"}
+    figures = {"n_control": 500, "n": 300, "control_value": 0.1, "difference": 0.02, "needed": 900}
+    lake.append(
+        readout.CONTRACT,
+        [{**read, **figures, "is_primary": True, "always_lo": -0.01, "always_hi": 0.05, "verdict": "sample ratio"}],
+    )
+    estimate = {"ds": DAY, "list_ds": YESTERDAY, "n": 90, "verdict": "refused", "reason": "support is too small"}
+    lake.append(off_policy.CONTRACT, [{**estimate, "estimator": "ips", "effective_size": 9.0, "support": 0.1}])
+    found = {
+        "ds": DAY,
+        "list_ds": YESTERDAY,
+        "horizon_days": 1,
+        "subject": "item_cf",
+        "hits": 5,
+        "unique_hits": 2,
+        "n": 8,
+    }
+    lake.append(recall_audit.CONTRACT, [{**found, "k": k, "recall": k / 1000} for k in (50, 200)])
+    report = night_report(settings, DAY)
+    problem = next(p for p in report["problems"] if p["section"] == "experiments")
+    assert problem["said"] == "Experiment ctas, variant b: its variants have other numbers of people than planned."
+    text, page = render_text(report), render_html(report)
+    for expected in ("0.020 [-0.010 0.050]", "support is too small", "recall@200", "0.200", "ctr (decides)"):
+        assert expected in text and expected in page
+
+
+def test_the_index_lists_nights_of_any_version(settings, lake):
+    folder = settings.home / "reports" / "shop"
+    folder.mkdir(parents=True)
+    (folder / "2024-03-01.json").write_text(json.dumps({"ds": "2024-03-01", "market": "shop", "release": None}))
+    released(lake, DAY, 1)
+    write_report(settings, night_report(settings, DAY))
+    index = (folder / "index.html").read_text()
+    assert index.index("2024-03-15.html") < index.index("2024-03-01.html") and f"{DAY}-x" in index
+
+
+def test_every_section_stands_nothing_at_all(settings):
+    report = night_report(settings, DAY)
+    assert {s.name for s in all_sections()} < set(report)
+    json.dumps(report)
+
+
+def test_a_line_has_words_and_no_point_for_a_day_without_a_value():
+    made = line([1.0, None, 3.0, 2.0], "a & b", 0.0, 4.0)
+    assert "<title>a &amp; b: from 1.000 to 2.000, least 1.000, most 3.000</title>" in made
+    assert made.count("M") == 2 and 'class="band"' in made
+    assert line([None, 1.0], "one value") == ""
+
+
+def test_bars_are_as_long_as_their_values():
+    made = bars([("x", 10, "ten"), ("y", 5, "five")], "lengths")
+    assert 'width="300.0"' in made and 'width="150.0"' in made
+    assert bars([("x", 0, "none")], "nothing") == ""
