@@ -11,6 +11,9 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, ModelInput, Table, TableInput, between
+from jobs.errors import ContractError
+from models.objectives import geometric
+from models.rankers.ranker import SEQUENCE, describe, load
 from models.ranking_features import FEATURES, Known, assemble
 from models.ranking_features import inputs as feature_inputs
 from models.scored_features import TYPE, given, is_sampled
@@ -23,14 +26,24 @@ class Params:
     Parameters
     ----------
     order_by
-        The head that orders a list: rank (LambdaMART) or pctr. On the small world LambdaMART's order reaches
-        NDCG@10 0.186 on the next day's actions, pCTR's 0.155.
+        The head that orders a list: rank (LambdaMART; pctr where a ranker has none), pctr, or fusion, which is all
+        objectives as one score (models.objectives). On the small world LambdaMART's order reaches NDCG@10 0.186 on
+        the next day's actions, pCTR's 0.155.
+    ctr, cvr, dwell
+        Weights of the objectives in fusion.
     sample
         Share of the users whose features are kept as they were scored.
     """
 
     order_by: str = "rank"
+    ctr: float = 0.6
+    cvr: float = 0.3
+    dwell: float = 0.1
     sample: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.order_by not in ("rank", "pctr", "fusion"):
+            raise ContractError(f"candidates.ranked: order_by is {self.order_by!r}, but must be rank, pctr or fusion.")
 
 
 CONTRACT = Table(
@@ -46,7 +59,8 @@ CONTRACT = Table(
         Column("score", "double", "What orders the list: the configured head, or the fused score.", digits=9),
         Column("pctr", "double", "Calibrated probability of a target action when shown first.", digits=6),
         Column("pcvr", "double", "Calibrated probability of a purchase; null where no head was fitted.", digits=6),
-        Column("relevance", "double", "LambdaMART's score.", digits=6),
+        Column("dwell", "double", "Expected time once clicked; null where no head was fitted.", "s", digits=6),
+        Column("relevance", "double", "LambdaMART's score; null for a ranker without that head.", digits=6),
         Column("model_version", "string", "Model and version; popularity before the first model."),
         Column("channel", "string", "The channel that contributed most."),
         Column("channels", "array<string>", "All channels that found it."),
@@ -56,16 +70,24 @@ CONTRACT = Table(
     keys=["user_id", "item_id"],
     grain="day",
     workers=True,
-    inputs=[TableInput("candidates.fused"), ModelInput("ranker"), *feature_inputs()],
+    inputs=[
+        TableInput("candidates.fused"),
+        ModelInput("ranker"),
+        TableInput("features.user_sequence", optional=True),
+        *feature_inputs(),
+    ],
     checks=[between("pctr", 0, 1), between("pcvr", 0, 1)],
 )
 NO_MODEL = "popularity"
-SCORED = f"pctr double, pcvr double, relevance double, scored_features {TYPE}"
+HEADS = {"pctr": "pctr", "pcvr": "pcvr", "dwell": "dwell", "rank": "relevance"}
+"""Heads of a ranker, and the columns that they become."""
+SCORED = ", ".join(f"{column} double" for column in HEADS.values()) + f", scored_features {TYPE}"
 
 
 def build(
     fused: DataFrame,
     ranker: Path | None,
+    user_sequence: DataFrame,
     *,
     days: DayRange,
     params: Params,
@@ -74,11 +96,14 @@ def build(
     kept = ["ds", "user_id", "item_id", "channel", "channels", "seed_item_id", "fused_score"]
     candidates = fused.withColumnRenamed("score", "fused_score").select(*kept)
     if ranker is None:
-        nothing = {name: F.lit(None).cast("double") for name in ("pctr", "pcvr", "relevance")}
+        nothing = {name: F.lit(None).cast("double") for name in HEADS.values()}
         nothing["scored_features"] = F.lit(None).cast(TYPE)
         scored = candidates.withColumns(nothing).withColumn("score", F.col("fused_score"))
         scored = scored.withColumn("model_version", F.lit(NO_MODEL))
     else:
+        if describe(ranker)["sequences"]:
+            past = user_sequence.select("ds", "user_id", F.col("items").alias(SEQUENCE))
+            candidates = candidates.join(past, ["ds", "user_id"], "left")
         scored = _with_scores(candidates, ranker, days, params, Known(known))
     # calibration has plateaus: within one LambdaMART decides, then the fused order, then the key
     best = Window.partitionBy("ds", "user_id").orderBy(
@@ -98,23 +123,25 @@ def _with_scores(candidates: DataFrame, ranker: Path, days: DayRange, params: Pa
     passed = [c for c in rows.columns if c not in FEATURES]
     schema = ", ".join(f"{f.name} {f.dataType.simpleString()}" for f in rows.select(*passed).schema.fields)
     scored = rows.mapInArrow(scorer(ranker, passed), f"{schema}, {SCORED}")
-    head = {"rank": "relevance"}.get(params.order_by, params.order_by)
-    return scored.withColumn("score", F.col(head)).withColumn("model_version", F.lit(version))
+    orders = {
+        "rank": F.coalesce("relevance", "pctr"),
+        "pctr": F.col("pctr"),
+        "fusion": geometric(F.col("pctr"), F.col("pcvr"), F.col("dwell"), params.ctr, params.cvr, params.dwell),
+    }
+    return scored.withColumn("score", orders[params.order_by]).withColumn("model_version", F.lit(version))
 
 
 def scorer(folder: Path, passed: list[str]):
     """A function for ``mapInArrow``: features in, scores beside the passed columns out; one load a worker."""
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from models.rankers.xgb import XgbRanker
-
-        loaded = XgbRanker.load(folder)
+        loaded = load(folder)
         for batch in batches:
             made = loaded.score(batch) if batch.num_rows else {}
             columns = [batch.column(name) for name in passed]
-            for name in ("pctr", "pcvr", "rank"):
-                columns.append(pa.array(made[name]) if name in made else pa.nulls(batch.num_rows, pa.float64()))
+            for head in HEADS:
+                columns.append(pa.array(made[head]) if head in made else pa.nulls(batch.num_rows, pa.float64()))
             columns.append(given(batch, batch.column("_sampled")))
-            yield pa.RecordBatch.from_arrays(columns, names=[*passed, "pctr", "pcvr", "relevance", "scored_features"])
+            yield pa.RecordBatch.from_arrays(columns, names=[*passed, *HEADS.values(), "scored_features"])
 
     return score

@@ -24,14 +24,14 @@ from models import model_card, plots, registry
 from models import promotion_gate as promotion
 from models.evaluation import GROUP, Measured, evaluate
 from models.promotion_gate import Line
-from models.rankers.ranker import Declared, Ranker, ranker
+from models.rankers.ranker import SEQUENCE, Declared, Ranker, ranker
 from models.registry import ROLE
 
 HELD_DAYS = 2
 """Days held out: the first stops the growth and calibrates, the second judges what came of it."""
 TRAIN_DAYS = 28
 DEFAULT_RANKER = "xgb"
-SEQUENCE, SEQUENCE_TABLE = "recent_items", "features.user_sequence"
+SEQUENCE_TABLE = "features.user_sequence"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def training_set(settings: Settings, ds: dt.date, sequences: tuple[str, ...] = (
 
 def _with_sequences(lake: Lake, rows: pa.Table) -> pa.Table:
     """Add ``recent_items``, as known at the end of the day before the showing."""
-    evening = pc.subtract(rows["shown_ds"].cast(pa.int32()), 1).cast(pa.date32())
+    evening = pc.subtract(rows["shown_ds"].cast(pa.int32()), pa.scalar(1, pa.int32())).cast(pa.date32())
     rows = rows.append_column("_evening", evening)
     past = lake.rows(SEQUENCE_TABLE, ds=evening.unique().to_pylist())
     key = {(d, u): n for n, (d, u) in enumerate(zip(past["ds"].to_pylist(), past["user_id"].to_pylist(), strict=True))}

@@ -49,6 +49,7 @@ CONTRACT = Table(
         Column("source", "string", "impression, action, or drawn: uniform, popular, history (own items)."),
         Column("label", "int", "1: a target action on the day of the showing."),
         Column("converted", "int", "1: bought on the day of the showing or within the label window after it."),
+        Column("dwell_ms", "bigint", "Time spent on the item on the day of the showing; 0 without a click.", unit="ms"),
     ],
     keys=["user_id", "item_id"],
     inputs=[
@@ -152,7 +153,13 @@ def build(
         .distinct()
     )
     pairs = shown_pairs(impressions, on_day.where("targets > 0"), item_stats, owned, params)
-    clicked = on_day.where("targets > 0").select("shown_ds", "user_id", "item_id", F.lit(1).alias("label"))
+    acted = on_day.where("targets > 0 OR dwell_ms > 0").select(
+        "shown_ds",
+        "user_id",
+        "item_id",
+        (F.col("targets") > 0).cast("int").alias("label"),
+        F.when(F.col("clicks") > 0, F.col("dwell_ms")).alias("dwell_ms"),
+    )
     bought = (
         outcomes.where("purchases > 0")
         .select(
@@ -165,8 +172,8 @@ def build(
     )
     key = ["shown_ds", "user_id", "item_id"]
     return (
-        pairs.join(clicked, key, "left")
+        pairs.join(acted, key, "left")
         .join(bought, key, "left")
-        .fillna(0, ["label", "converted"])
+        .fillna(0, ["label", "converted", "dwell_ms"])
         .withColumn("ds", F.date_add("shown_ds", LABEL_DAYS))
     )

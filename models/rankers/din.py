@@ -8,10 +8,9 @@ from typing import Any
 import pyarrow as pa
 
 from models.rankers.deep import DeepParams, DeepRanker, fit_network, head, keras, tower
-from models.rankers.ranker import Spec
+from models.rankers.ranker import SEQUENCE, Spec
 from models.rankers.rows import Stream
 
-SEQUENCE = "recent_items"
 RANKER = Spec(
     "din",
     "Deep Interest Network: attention of the candidate on the user's last items.",

@@ -26,6 +26,8 @@ from models.rankers.rows import Columns, column, numbers
 from models.ranking_features import FEATURES
 
 DESCRIBED = "ranker.json"
+SEQUENCE = "recent_items"
+"""The column of a user's last items, newest first (``features.user_sequence``)."""
 PROBABILITIES = {"pctr": "label", "pcvr": "converted"}
 """Heads that are probabilities, and the label that each predicts."""
 Knots = tuple[list[float], list[float]]

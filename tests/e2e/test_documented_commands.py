@@ -13,8 +13,8 @@ from tests.e2e.conftest import NIGHT
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(
-    r"(?:^|[`\s/])nightjar ((?:import|simulate|nightly|night|run|plan|train|rollback|manifest|migrate|"
-    r"show|tables|lineage|report|releases|quarantine|backfill|restore|takedown|feedback|export|explain|"
+    r"(?:^|[`\s/])nightjar ((?:import|simulate|nightly|night|run|plan|train|promote|reject|repin|rollback|"
+    r"manifest|migrate|show|tables|lineage|report|releases|quarantine|backfill|restore|takedown|feedback|export|explain|"
     r"up|down|doctor|"
     r"waive|hold|resume|flag|findings|answer|review|ethics|audit)(?: [^`\n|;#)]*)?)"
 )
@@ -25,6 +25,9 @@ NEED_ARGUMENTS = (
     "run",
     "plan",
     "train",
+    "promote",
+    "reject",
+    "repin",
     "show",
     "lineage",
     "report",

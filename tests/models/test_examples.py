@@ -53,6 +53,8 @@ def frame_of(spark, name: str, rows: list[tuple]):
 
 def outcome(user, item, ds=SHOWN, targets=0, purchases=0, absurd=0):
     given = {"ds": ds, "user_id": user, "item_id": item, "targets": targets, "purchases": purchases}
+    # labels are of the day of the showing by right: time spent counts where there was a click
+    given |= {"clicks": targets, "dwell_ms": 4000 * targets}
     zero = {"double": float(absurd)}
     return tuple(given.get(c.name, zero.get(c.type, absurd)) for c in CATALOG.table("silver.user_item_daily").schema)
 
@@ -106,6 +108,11 @@ def test_a_label_is_a_target_action_on_the_day_of_the_showing(clean):
 def test_a_conversion_counts_on_the_day_and_within_the_label_window(clean):
     # bought on the day itself, on the day after; not on the day before
     assert {key for key, row in clean.items() if row["converted"]} == {(1, 12), (1, 11)}
+
+
+def test_time_spent_is_that_of_the_day_of_the_showing(clean):
+    # two clicks of 4 s each; what is clicked a day later counts for that day
+    assert {key: row["dwell_ms"] for key, row in clean.items() if row["dwell_ms"]} == {(1, 10): 8000}
 
 
 def test_a_pair_is_one_row_at_its_best_position(clean):

@@ -1,0 +1,127 @@
+"""The life of a model in a real registry: trained, compared, promoted or rejected, pinned, re-pinned, rolled back."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs.catalog import discover
+from jobs.errors import ContractError
+from jobs.lake import Lake
+from jobs.settings import Market, load_settings, save_market
+from models import registry, training
+from tests.models.planted import strengths
+
+DAYS = [dt.date(2024, 3, n) for n in (1, 2, 3, 4)]
+LAST = DAYS[-1]
+OPTIONS = {"models.ranker": {"trees": 15, "depth": 3, "threads": 1, "min_conversions": 50}}
+
+
+@pytest.fixture
+def settings(home):
+    """An installation with four days of examples and a registry of its own."""
+    save_market(Market("demo", params=OPTIONS))
+    settings = load_settings("demo")
+    contract = discover().table("training.examples")
+    lake = Lake(settings)
+    for n, ds in enumerate(DAYS):
+        rows = strengths(n + 1, 1200).drop_columns(["recent_items", "shown_ds"])
+        made = rows.append_column("ds", pa.array([ds] * rows.num_rows)).append_column(
+            "shown_ds", pa.array([ds - dt.timedelta(days=1)] * rows.num_rows)
+        )
+        made = made.append_column("source", pa.array(["impression"] * rows.num_rows))
+        first = np.unique(made["user_id"].to_numpy() * 1000 + made["item_id"].to_numpy(), return_index=True)[1]
+        lake.append(contract, made.take(pa.array(np.sort(first))).to_pylist())
+    return settings
+
+
+def state(settings, version: str) -> dict[str, str]:
+    api = registry.client(settings)
+    return api.get_model_version(registry.model_name(settings), version).tags
+
+
+def test_a_model_lives(settings):
+    api, name = registry.client(settings), registry.model_name(settings)
+    assert training.training_due(settings, LAST)
+    first = training.train(settings, LAST, "run 1")
+    assert first["passed"], first["lines"]
+
+    # what a reviewer finds
+    found = api.get_model_version(name, first["version"])
+    for part in ("## Gate", "## Purpose", "## Data", "## Features", "## By group, and fairness", "## Limits"):
+        assert part in found.description
+    run = api.get_run(first["mlflow_run"])
+    assert {d.dataset.name for d in run.inputs.dataset_inputs} == {
+        f"training.examples:{part}" for part in ("train", "calibration", "validation")
+    }
+    assert {"auc", "auc_lo", "auc_hi", "curve.ctr.valid", "coverage", "gini"} <= set(run.data.metrics)
+    assert len(api.get_metric_history(first["mlflow_run"], "curve.ctr.train")) > 1
+    files = {f.path for f in api.list_artifacts(first["mlflow_run"], "ranker")}
+    assert {"ranker/gate.json", "ranker/MLmodel", "ranker/input_example.json", "ranker/ctr.ubj"} <= files
+    plots = {f.path for f in api.list_artifacts(first["mlflow_run"], "plots")}
+    assert plots == {f"plots/{n}.png" for n in ("calibration", "gain", "importance", "learning")}
+
+    # promotion, once; the same files are what scores
+    assert registry.promote(settings, "1", "looks right", "ada")["champion"] == "1"
+    assert registry.promote(settings, "1", "again", "ada") == {"champion": "1", "previous": None}
+    assert {"state": "champion", "approver": "ada", "reason": "looks right"}.items() <= state(settings, "1").items()
+    pinned = registry.pin(settings, LAST, "night 1")
+    assert pinned["version"] == "1"
+    assert json.loads((training.Path(pinned["path"]) / "gate.json").read_text())["passed"]
+
+    # a rejection keeps the champion, and its reason
+    training.train(settings, LAST, "run 2")
+    registry.reject(settings, "2", "too few new items", "ada")
+    assert {"state": "rejected", "reason": "too few new items"}.items() <= state(settings, "2").items()
+    with pytest.raises(ContractError, match="version 2 is rejected, so it cannot be promoted"):
+        registry.promote(settings, "2", "after all")
+
+    # what was compared with another champion is stale
+    training.train(settings, LAST, "run 3")
+    api.set_registered_model_alias(name, "champion", "2")
+    with pytest.raises(ContractError, match="compared with version 1, but 2 is champion now: train again"):
+        registry.promote(settings, "3", "passed its gate")
+    api.set_registered_model_alias(name, "champion", "1")
+    assert registry.promote(settings, "3", "passed its gate") == {"champion": "3", "previous": "1"}
+    assert state(settings, "1")["state"] == "previous"
+
+    # a day keeps its pin, until somebody says otherwise and why
+    assert registry.pin(settings, LAST, "night 2")["version"] == "1"
+    with pytest.raises(ContractError, match="needs a reason"):
+        registry.repin(settings, LAST, "3", " ", "repin")
+    with pytest.raises(ContractError, match="knows what came after 2024-03-02"):
+        registry.repin(settings, DAYS[1], "3", "try", "repin")
+    with pytest.raises(ContractError, match="has no version '9'"):
+        registry.repin(settings, LAST, "9", "try", "repin")
+    assert registry.repin(settings, LAST, "3", "prices were wrong", "repin")["version"] == "3"
+    assert registry.pin(settings, LAST, "night 3")["reason"] == "prices were wrong"
+    assert registry.repin(settings, LAST, "popularity", "model is down", "repin")["model"] == ""
+
+    # a release that is rolled back takes its model along
+    assert registry.restore_champion(settings, "1", "wrong prices") == {"champion": "1", "previous": "3"}
+    assert str(registry.champion_of(api, settings).version) == "1"
+    assert not training.training_due(settings, LAST)
+    assert training.training_due(settings, LAST + dt.timedelta(days=7))
+
+
+def test_an_unknown_ranker_or_option_is_named(settings):
+    market = replace(settings.market, params={"models.ranker": {"ranker": "svm"}})
+    with pytest.raises(ContractError, match="There is no ranker 'svm'"):
+        training.chosen(replace(settings, market=market))
+    market = replace(settings.market, params={"models.ranker": {"ranker": "din", "trees": 3}})
+    with pytest.raises(ContractError, match=r"unknown option \['trees'\]"):
+        training.chosen(replace(settings, market=market))
+
+
+def test_a_sequence_is_that_of_the_evening_before_the_showing(settings):
+    lake, contract = Lake(settings), discover().table("features.user_sequence")
+    # the newest item tells the day: 11 for the first of March, 12 for the second
+    past = {"user_id": 1, "last_ms": [2, 1], "strengths": [1.0, 1.0], "length": 2}
+    lake.append(contract, [{"ds": ds, **past, "items": [10 + ds.day, 5]} for ds in DAYS[:2]])
+    shown = pa.table({"shown_ds": pa.array([DAYS[1], DAYS[2], DAYS[2]]), "user_id": [1, 1, 2]})
+    assert training._with_sequences(lake, shown)["recent_items"].to_pylist() == [[11, 5], [12, 5], None]
