@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -21,6 +20,7 @@ from jobs.contract import (
 )
 from jobs.settings import Market
 from models import eligibility
+from models.channels.curated import in_force
 from models.pool import TOLD
 from models.reranking_batches import CANDIDATE, EFFECTS, OUTPUT, PLACED, TOUCH, USER_COLUMNS, Plan, reranker
 from models.rules.rule import chain
@@ -119,7 +119,7 @@ def build(
         _by_user(ranked.where(F.col("rank") <= most), _touched(user_item_daily, events, days))
         .join(contexts.select("surface", "user_id", "context", signals.alias("signals")), "user_id")
         .join(eligibility.people(consenting).drop("ds"), "user_id")
-        .join(_curated(ranked, curated, days, market), ["surface", "user_id"], "left")
+        .join(_curated(ranked, curated, market), ["surface", "user_id"], "left")
         .join(F.broadcast(learnt(earlier, user_item_daily, params)), "surface", "left")
     )
     given = [*USER_COLUMNS, "candidates", "touched", "curated", "evidence"]
@@ -156,17 +156,12 @@ def _touched(user_item_daily: DataFrame, events: DataFrame, days: DayRange) -> D
     return did.unionByName(told.select("user_id", "item_id", age, *none, F.col("action").alias("told")))
 
 
-def _curated(ranked: DataFrame, curated: DataFrame, days: DayRange, market: Market) -> DataFrame:
+def _curated(ranked: DataFrame, curated: DataFrame, market: Market) -> DataFrame:
     """Entries in force on the day after ds among each user's candidates: ``surface, user_id, curated``.
 
     An entry with a cap enters so many lists at most, those of the users that a hash puts first.
     """
-
-    def day(column: str) -> SparkColumn:
-        return F.from_utc_timestamp(F.timestamp_millis(column), market.timezone).cast("date")
-
-    in_force = F.date_add(F.lit(days.last), 1).between(day("starts_at_ms"), day("ends_at_ms"))
-    entries = curated.where(in_force).select("surface", "curated_id", "item_id", "boost", "cap")
+    entries = curated.where(in_force(market)).select("surface", "curated_id", "item_id", "boost", "cap")
     in_turn = Window.partitionBy("surface", "curated_id").orderBy(F.xxhash64("user_id", "curated_id"), "user_id")
     boost = F.coalesce("boost", F.lit(0.0)).alias("boost")
     return (

@@ -27,4 +27,4 @@ def search(users: Users, als: Path, item_index: Path) -> Found:
     of_known = users.kept(known)
     cuts = of_known.starts[1:-1]
     vectors = model.fold_in(factors, np.split(at[known], cuts), np.split(of_known.strengths, cuts), fitted)
-    return nearest(index_at(item_index), vectors, users)
+    return nearest(index_at(item_index).require(ids, factors), vectors, users)
