@@ -7,11 +7,13 @@ import shutil
 
 import pytest
 
-from jobs import releases, steps
+from jobs import feedback, releases, steps
+from jobs.landing import incomplete
 from jobs.ops import FEEDBACK
 from jobs.settings import load_settings
 from tests.e2e.conftest import NEXT, NIGHT, BuiltWorld
 
+ORIGINALS = {"user": ("silver.users", "user_id"), "item": ("silver.items", "item_id")}
 SERVED = ("serving.recommendations", "serving.fallback", "serving.similar_items")
 
 
@@ -35,8 +37,10 @@ def blocked_by_hand(served):
     """Pairs that people asked not to see again on the day after the night, straight from the landed files."""
     folder = served.settings.landing / "demo" / "events" / f"ds={NEXT}"
     wanted, found = ("not_interested", "already_purchased"), []
-    for path in sorted(folder.glob("*.jsonl.gz")):
-        for line in gzip.decompress(path.read_bytes()).decode(errors="replace").splitlines():
+    for path in sorted(folder.glob("*.jsonl*")):
+        content = path.read_bytes()
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+        for line in content.decode(errors="replace").splitlines():
             with contextlib.suppress(ValueError, AttributeError):  # planted faults
                 row = json.loads(line)
                 found += [(row.get("user_id"), row.get("item_id"))] if row.get("action") in wanted else []
@@ -54,8 +58,30 @@ def night(served):
     return releases.current(served.lake)
 
 
+def refusal(served, number, user, item):
+    """An event of the day after the night: a person does not want to see an item again."""
+    names = {kind: {key: name for name, key in keys(served, *of).items()} for kind, of in ORIGINALS.items()}
+    return {
+        "event_id": f"intraday-{number}",
+        "user_id": names["user"][user],
+        "item_id": names["item"][item],
+        "at": f"{NEXT}T09:00:00Z",
+        "action": "not_interested",
+    }
+
+
+def land(served, folder, events):
+    path = folder / "events.jsonl"
+    path.write_text("".join(json.dumps(event) + "\n" for event in events))
+    return feedback.land(served.settings, path)
+
+
 @pytest.fixture(scope="module")
-def patched(served, night):
+def patched(served, night, tmp_path_factory):
+    """The first look at feedback; three people refuse what stands first in their lists."""
+    first = rows(served, "serving.recommendations", night).query("rank == 1").sort_values("user_id").head(3)
+    refusals = [refusal(served, n, u, i) for n, (u, i) in enumerate(zip(first["user_id"], first["item_id"]))]
+    assert land(served, tmp_path_factory.mktemp("refusals"), refusals) == 3
     return steps.apply_feedback("demo", "feedback-1")
 
 
@@ -106,22 +132,8 @@ def test_a_second_look_finds_nothing_new_without_spark(served, patched, monkeypa
 
 
 def test_a_block_that_is_delivered_during_the_day_is_applied(served, patched, tmp_path):
-    from jobs import feedback
-    from jobs.landing import incomplete
-
     first = rows(served, "serving.recommendations").sort_values(["user_id", "rank"]).iloc[0]
-    names = {v: k for k, v in keys(served, "silver.users", "user_id").items()}
-    titles = {v: k for k, v in keys(served, "silver.items", "item_id").items()}
-    event = {
-        "event_id": "intraday-1",
-        "user_id": names[first["user_id"]],
-        "item_id": titles[first["item_id"]],
-        "at": f"{NEXT}T09:00:00Z",
-        "action": "not_interested",
-    }
-    path = tmp_path / "events.jsonl"
-    path.write_text(json.dumps(event) + "\n")
-    assert feedback.land(served.settings, path) == 1
+    assert land(served, tmp_path, [refusal(served, "later", first["user_id"], first["item_id"])]) == 1
     made = steps.apply_feedback("demo", "feedback-3")
     after = rows(served, "serving.recommendations")
     of_user = after[after["user_id"] == first["user_id"]]
