@@ -13,6 +13,7 @@ from jobs.ops import FEEDBACK
 from jobs.settings import load_settings
 from tests.e2e.conftest import NEXT, NIGHT, BuiltWorld
 
+pytestmark = pytest.mark.slow
 ORIGINALS = {"user": ("silver.users", "user_id"), "item": ("silver.items", "item_id")}
 SERVED = ("serving.recommendations", "serving.fallback", "serving.similar_items")
 
