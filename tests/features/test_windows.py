@@ -83,7 +83,7 @@ def value(rng: random.Random, table: str, name: str, kind: str):
         "boolean": lambda: rng.random() < 0.5,
         "double": lambda: round(rng.uniform(0, 3), 4),
         "date": lambda: dt.date(2024, 3, 1),
-        "int": lambda: rng.choice([0, 0, 1, 2, 5]),
+        "int": lambda: rng.choice([0, 800, 5_000] if name.endswith("_ms") else [0, 0, 1, 2, 5]),
         "bigint": lambda: (
             rng.randrange(1_700_000_000_000, 1_710_000_000_000) if name.endswith("_ms") else rng.choice([0, 1, 90, 150])
         ),
