@@ -304,8 +304,7 @@ def model_card(market: str, version: str) -> str:
     """The model card of a version, with its gate: what a reviewer decides on."""
     from models import registry
 
-    settings = load_settings(market)
-    return registry.client(settings).get_model_version(registry.model_name(settings), version).description
+    return registry.card_of(load_settings(market), version)
 
 
 def promote(

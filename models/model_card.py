@@ -13,6 +13,7 @@ from models.promotion_gate import Line, passed
 from models.rankers.ranker import Ranker
 
 STRONGEST = 15
+WHOLE = "The whole card is `model_card.md` among the artifacts of the run."
 
 
 def render(
@@ -45,8 +46,25 @@ def render(
         ["", *_figures(measured, rival)],
         ["", *_slices(measured, rival)],
         ["", *_limits(ranker)],
+        ["", "## All features", ", ".join([*ranker.features, *ranker.spec.ids, *ranker.spec.sequences])],
     ]
     return "\n".join(line for part in parts for line in part)
+
+
+def shortened(card: str, limit: int) -> str:
+    """The first lines of a card that fit into ``limit`` characters, and where the whole one is.
+
+    What a decision needs most stands first.
+    """
+    if len(card) <= limit:
+        return card
+    kept, size = [], len(WHOLE) + 1
+    for line in card.split("\n"):
+        size += len(line) + 1
+        if size > limit:
+            break
+        kept.append(line)
+    return "\n".join([*kept, "", WHOLE])
 
 
 def gate_table(lines: Sequence[Line]) -> Iterator[str]:
@@ -70,8 +88,6 @@ def _features(ranker: Ranker, importance: Mapping[str, float]) -> Iterator[str]:
     strongest = [f"{name} ({share:.3f})" for name, share in list(importance.items())[:STRONGEST]]
     yield "## Features"
     yield f"Strongest, by mean absolute change of pCTR: {', '.join(strongest)}."
-    yield ""
-    yield f"All: {', '.join([*ranker.features, *ranker.spec.ids, *ranker.spec.sequences])}."
     yield ""
     yield "No sensitive attribute is among them; sensitive columns serve audits only."
 

@@ -19,9 +19,14 @@ from jobs.lake import Lake
 from jobs.locks import exclusive
 from jobs.publishing import now_ms
 from jobs.settings import Settings
+from models import model_card
 from models.rankers.ranker import Ranker, load
 
 ROLE = "ranker"
+CARD = "model_card.md"
+"""The card among the files of a version's run; its description holds what fits."""
+LONGEST_DESCRIPTION = 5_000
+"""Characters that the registry keeps on PostgreSQL; on SQLite it takes any number."""
 
 
 def model_name(settings: Settings) -> str:
@@ -64,7 +69,16 @@ def create_version(api: Any, name: str, mlflow_run: str, card: str) -> str:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     source = f"{api.get_run(mlflow_run).info.artifact_uri}/{ROLE}"
-    return str(api.create_model_version(name, source, mlflow_run, description=card).version)
+    described = model_card.shortened(card, LONGEST_DESCRIPTION)
+    return str(api.create_model_version(name, source, mlflow_run, description=described).version)
+
+
+def card_of(settings: Settings, version: str) -> str:
+    """The whole model card of a version."""
+    import mlflow
+
+    found = client(settings).get_model_version(model_name(settings), version)
+    return mlflow.artifacts.load_text(f"runs:/{found.run_id}/{CARD}")
 
 
 def champion_of(api: Any, settings: Settings) -> Any | None:

@@ -232,7 +232,7 @@ def _log(settings: Settings, api: Any, run: _Run, work: Path) -> dict[str, Any]:
         card = model_card.render(
             settings, run.ranker, run.facts, run.measured, run.rival, run.lines, run.champion, importance
         )
-        mlflow.log_text(card, "model_card.md")
+        mlflow.log_text(card, registry.CARD)
         version = _register(settings, api, run, card, passed, active.info.run_id)
     return {
         "version": version,

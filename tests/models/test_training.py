@@ -52,9 +52,11 @@ def test_a_model_lives(settings):
     assert first["passed"], first["lines"]
 
     # what a reviewer finds
-    found = api.get_model_version(name, first["version"])
+    found, card = api.get_model_version(name, first["version"]), registry.card_of(settings, first["version"])
     for part in ("## Gate", "## Purpose", "## Data", "## Features", "## By group, and fairness", "## Limits"):
-        assert part in found.description
+        assert part in card
+    assert card.startswith(found.description.split("\n\nThe whole card")[0]) and "## Gate" in found.description
+    assert len(found.description) <= registry.LONGEST_DESCRIPTION
     run = api.get_run(first["mlflow_run"])
     assert {d.dataset.name for d in run.inputs.dataset_inputs} == {
         f"training.examples:{part}" for part in ("train", "calibration", "validation")
