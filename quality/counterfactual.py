@@ -1,8 +1,9 @@
 """``audit.counterfactual``: would people have got the same lists, had only a sensitive attribute been different?
 
-A sample of the night's people goes through candidates' fusion, ranking and reranking once more, with the attribute
-changed and all else as it was. The lists are held against those that were decided. It runs before the publish, and
-lists that follow the attribute stop it.
+A sample of the night's people goes through candidates' fusion, ranking and reranking twice more: as they are, and with
+the attribute changed. The two are compared with each other and not with the night's lists, because some of what is
+decided depends on who else is there (caps of curated entries). It runs before the publish, and lists that follow the
+attribute stop it.
 """
 
 from __future__ import annotations
@@ -118,8 +119,8 @@ CONTRACT = Table(
     name="audit.counterfactual",
     group="serving",
     owner="quality",
-    description="Lists of the same people with one sensitive attribute changed (fused, ranked and reranked anew from "
-    "the night's candidates), held against the lists that were decided.",
+    description="Lists of the same people as they are and with one sensitive attribute changed, both fused, ranked and "
+    "reranked anew from the night's candidates.",
     columns=[
         Column("attribute", "string", "The attribute that was changed."),
         Column("surface", "string", "The surface whose lists are compared."),
@@ -147,11 +148,12 @@ CONTRACT = Table(
 def build(*, days: DayRange, params: Params, market: Market, **inputs: Any) -> DataFrame:
     decided = inputs[argument(LISTS)].where(on(days.last))
     drawn = sample(decided, params.pairs)
-    factual = ordered(decided.join(drawn, "user_id", "left_semi"))
+    theirs = inputs[argument(CANDIDATES)].join(drawn, "user_id", "left_semi")
+    as_they_are = {**inputs, argument(CANDIDATES): theirs}
+    factual = ordered(replay(STAGES, as_they_are, days, market))
     compared = []
     for attribute in params.attributes:
-        given = {name: changed(value, attribute, drawn) for name, value in inputs.items()}
-        given[argument(CANDIDATES)] = given[argument(CANDIDATES)].join(drawn, "user_id", "left_semi")
+        given = {name: changed(value, attribute, drawn) for name, value in as_they_are.items()}
         lists = ordered(replay(STAGES, given, days, market))
         compared.append(pairs(factual, lists).withColumn("attribute", F.lit(attribute)))
     found = reduce(DataFrame.unionByName, compared).toArrow().to_pylist() if compared else []
