@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
 from jobs.errors import SettingsError
+from jobs.session import ROOT
 from jobs.settings import Market, load_market, load_settings, market_file, save_market
 
 
@@ -95,3 +98,11 @@ def test_an_argument_wins_over_the_environment(home, monkeypatch):
     save_market(Market("demo"))
     monkeypatch.setenv("NIGHTJAR_MARKET", "shop")
     assert load_settings("demo").market.name == "demo"
+
+
+def test_every_variable_that_is_read_is_documented():
+    read = re.compile(r"""(?:environ\.get\(|environ\[|_path_of\()\s*["'](NIGHTJAR_[A-Z_]+)["']""")
+    sources = [path for room in ("jobs", "dags", "models", "quality", "plugins") for path in (ROOT / room).rglob("*.py")]
+    known = {name for source in sources for name in read.findall(source.read_text())}
+    table = (ROOT / "docs/operations.md").read_text().split("## Variables")[1]
+    assert known == set(re.findall(r"^\| `(NIGHTJAR_[A-Z_]+)`", table, re.MULTILINE))
