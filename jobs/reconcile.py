@@ -12,15 +12,19 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyspark.sql import SparkSession
-from pyspark.sql import functions as F
-
 from jobs import ops
 from jobs.contract import DayRange, Table, TableInput
 from jobs.errors import CheckFailed
 from jobs.lake import Lake
+from jobs.staged_sql import staged_rows
 
 PARTS = ("written", "quarantined", "duplicates", "late")
+PARTS_QUERY = """
+    SELECT CAST(ds AS DATE) AS ds, arrival_ds, count(*) AS rows,
+        CASE coalesce(_reject, 'none') WHEN 'none' THEN 'written' WHEN 'duplicate' THEN 'duplicates'
+            WHEN 'late' THEN 'late' ELSE 'quarantined' END AS part
+    FROM staged GROUP BY ALL
+"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Reconciliation:
         return sum(sum(a.get(arrival, {}).values()) for a in self.by_day.values())
 
 
-def reconcile(spark: SparkSession, lake: Lake, contract: Table, folder: str, days: DayRange) -> Reconciliation:
+def reconcile(lake: Lake, contract: Table, folder: Path, days: DayRange) -> Reconciliation:
     """Count a stage by event day and arrival day, and hold it against its source.
 
     Raises
@@ -54,24 +58,12 @@ def reconcile(spark: SparkSession, lake: Lake, contract: Table, folder: str, day
     CheckFailed
         Rows of an arrival day within ``days`` are not accounted for, or are counted twice.
     """
-    part = (
-        F.when(F.col("_reject").isNull(), "written")
-        .when(F.col("_reject") == "duplicate", "duplicates")
-        .when(F.col("_reject") == "late", "late")
-        .otherwise("quarantined")
-    )
-    if not any(Path(folder).rglob("*.parquet")):
-        found = Reconciliation()
-        _compare(lake, contract, found, days)
-        return found
-    frame = spark.read.schema("ds date, arrival_ds date, _reject string").parquet(folder)
-    if contract.rejects == "state":
-        # A snapshot repeats what it knew before: only the day of arrival accounts for a row.
-        frame = frame.where("ds = arrival_ds")
     by_day: dict[str, dict[str, dict[str, int]]] = {}
-    for row in frame.groupBy("ds", "arrival_ds", part.alias("part")).count().collect():
-        arrivals = by_day.setdefault(str(row["ds"]), {})
-        arrivals.setdefault(str(row["arrival_ds"]), {})[row["part"]] = row["count"]
+    for row in staged_rows(folder, PARTS_QUERY):
+        # A snapshot repeats what it knew before: only the day of arrival accounts for a row.
+        if contract.rejects != "state" or row["ds"] == row["arrival_ds"]:
+            arrivals = by_day.setdefault(str(row["ds"]), {})
+            arrivals.setdefault(str(row["arrival_ds"]), {})[row["part"]] = row["rows"]
     found = Reconciliation(by_day)
     _compare(lake, contract, found, days)
     return found

@@ -279,7 +279,7 @@ class Runner:
         rows = self.stages.check(contract, days, attempt) if wrote else {str(d): 0 for d in days}
         found = None
         if contract.rejects:
-            found = reconcile(self.spark, self.lake, contract, str(self.stages.folder(contract, attempt)), days)
+            found = reconcile(self.lake, contract, self.stages.folder(contract, attempt), days)
         self._count_landed(node, rows)
         remarks = self._hold_columns(node, attempt, days)
         seconds = round(time.monotonic() - started, 3)

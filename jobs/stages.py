@@ -18,6 +18,7 @@ from jobs.contract import Column, DayRange, Table, ddl
 from jobs.errors import CheckFailed, ContractError
 from jobs.lake import Lake
 from jobs.reconcile import Reconciliation
+from jobs.staged_sql import identifier, staged_rows
 
 REJECT, RAW, FILE = "_reject", "_raw", "_file"
 
@@ -102,24 +103,36 @@ class Stages:
             A key is null or not unique.
         """
         required = [c.name for c in stage_schema(contract) if not c.nullable and c.name != "ds"]
-        measures = [F.count(F.lit(1)).alias("rows")]
-        measures += [F.count_if(F.col(name).isNull()).alias(f"null_{name}") for name in required]
-        if keys := contract.keys:
-            identity = F.struct(*keys, *stage_partitions(contract)[1:])
-            measures.append(F.count_distinct(identity).alias("distinct"))
-        found = [r.asDict() for r in self.frame(contract, attempt).groupBy("ds").agg(*measures).collect()]
+        found = staged_rows(self.kept(contract, attempt), _count_query(contract, required))
         for row in found:
             if row["ds"] not in set(days):
                 raise ContractError(f"{contract.name}: the build made rows of {row['ds']}, asked for {days}.")
             for name in required:
                 if row[f"null_{name}"]:
                     raise CheckFailed(f"{contract.name} {row['ds']}: {row[f'null_{name}']} rows have no {name}.")
-            if keys and row["distinct"] != row["rows"]:
+            if contract.keys and row["repeated"]:
                 raise CheckFailed(
-                    f"{contract.name} {row['ds']}: {row['rows'] - row['distinct']} rows repeat a key "
-                    f"({', '.join(keys)})."
+                    f"{contract.name} {row['ds']}: {row['repeated']} rows repeat a key ({', '.join(contract.keys)})."
                 )
         return {str(d): 0 for d in days} | {str(row["ds"]): row["rows"] for row in found}
+
+
+def _count_query(contract: Table, required: list[str]) -> str:
+    """SQL that counts a stage by day: rows, rows whose key another row has, NULLs by required column."""
+    nulls = [f"count_if({identifier(name)} IS NULL)" for name in required]
+    names = [identifier(f"null_{name}") for name in required]
+    keys = [identifier(name) for name in (*contract.keys, *stage_partitions(contract)[1:])] if contract.keys else []
+    by_key = ", ".join([identifier("ds"), *dict.fromkeys(keys)])
+    inner = ", ".join([by_key, "count(*) AS _rows", *map(" AS ".join, zip(nulls, names, strict=True))])
+    outer = ", ".join(
+        [
+            "CAST(ds AS DATE) AS ds",
+            "CAST(sum(_rows) AS BIGINT) AS rows",
+            "CAST(sum(_rows - 1) AS BIGINT) AS repeated",
+            *(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in names),
+        ]
+    )
+    return f"SELECT {outer} FROM (SELECT {inner} FROM staged GROUP BY {by_key}) GROUP BY ds"
 
 
 def stage_schema(contract: Table) -> list[Column]:

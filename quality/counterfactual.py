@@ -115,6 +115,9 @@ def argument(table: str) -> str:
     return table.replace(".", "_")
 
 
+OF_ALL = {argument(LISTS), argument("silver.user_item_daily")}
+"""Inputs that are given of everybody: what explores learns from all showings and reactions."""
+
 CONTRACT = Table(
     name="audit.counterfactual",
     group="serving",
@@ -148,38 +151,45 @@ CONTRACT = Table(
 def build(*, days: DayRange, params: Params, market: Market, **inputs: Any) -> DataFrame:
     decided = inputs[argument(LISTS)].where(on(days.last))
     drawn = sample(decided, params.pairs)
-    theirs = inputs[argument(CANDIDATES)].join(drawn, "user_id", "left_semi")
-    as_they_are = {**inputs, argument(CANDIDATES): theirs}
-    factual = ordered(replay(STAGES, as_they_are, days, market))
+    theirs = {name: value if name in OF_ALL else narrowed(value, drawn) for name, value in inputs.items()}
+    factual = ordered(replay(STAGES, theirs, days, market))
     compared = []
     for attribute in params.attributes:
-        given = {name: changed(value, attribute, drawn) for name, value in as_they_are.items()}
+        given = {name: changed(value, attribute, inputs[name]) for name, value in theirs.items()}
         lists = ordered(replay(STAGES, given, days, market))
         compared.append(pairs(factual, lists).withColumn("attribute", F.lit(attribute)))
     found = reduce(DataFrame.unionByName, compared).toArrow().to_pylist() if compared else []
     return frame_of(decided.sparkSession, CONTRACT, [{"ds": days.last, **row} for row in figures(found, params)])
 
 
-def sample(decided: DataFrame, n: int) -> DataFrame:
-    """``user_id`` of ``n`` people with a list."""
+def sample(decided: DataFrame, n: int) -> list[int]:
+    """``n`` people with a list, drawn by hash."""
     people = decided.select("user_id").distinct()
-    return people.orderBy(F.xxhash64("user_id", F.lit("counterfactual")), "user_id").limit(n)
+    drawn = people.orderBy(F.xxhash64("user_id", F.lit("counterfactual")), "user_id").limit(n)
+    return drawn.toArrow()["user_id"].to_pylist()
 
 
-def changed(value: Any, attribute: str, drawn: DataFrame) -> Any:
-    """An input in which the drawn people have the attribute's next value, the first after the last.
+def narrowed(value: Any, drawn: list[int]) -> Any:
+    """An input's rows of the drawn people; inputs that are not about people are returned as they are."""
+    if not isinstance(value, DataFrame) or "user_id" not in value.columns:
+        return value
+    return value.where(F.col("user_id").isin(drawn))
 
-    What is not known stays so; inputs without the attribute are returned as they are.
+
+def changed(value: Any, attribute: str, of_all: Any) -> Any:
+    """An input in which people have the attribute's next value, the first after the last.
+
+    Values are those of all people's rows. What is not known stays so; inputs without the attribute are returned as
+    they are.
     """
     if not isinstance(value, DataFrame) or not {"user_id", attribute} <= set(value.columns):
         return value
-    values = value.agg(F.array_sort(F.collect_set(attribute)).alias("_values"))
+    values = of_all.agg(F.array_sort(F.collect_set(attribute)).alias("_values"))
     place = F.array_position("_values", F.col(attribute))
     following = F.try_element_at("_values", (place % F.size("_values") + 1).cast("int"))
     return (
-        value.join(drawn.withColumn("_drawn", F.lit(True)), "user_id", "left")
-        .crossJoin(F.broadcast(values))
-        .withColumn(attribute, F.when(F.col("_drawn") & (place > 0), following).otherwise(F.col(attribute)))
+        value.crossJoin(F.broadcast(values))
+        .withColumn(attribute, F.when(place > 0, following).otherwise(F.col(attribute)))
         .select(*value.columns)
     )
 

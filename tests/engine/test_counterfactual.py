@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from jobs.contract import Column, DayRange, Node, NoParams, Table, TableInput
 from jobs.settings import Market
 from quality import counterfactual
-from quality.counterfactual import STAGES, Params, changed, figures, ordered, pairs, replay
+from quality.counterfactual import STAGES, Params, changed, figures, narrowed, ordered, pairs, replay
 
 D = dt.date(2024, 3, 2)
 TODAY = DayRange.day(D)
@@ -58,11 +58,10 @@ def audited(spark, bias: float) -> dict:
     scores = [(D, u, i, float((u * 7 + i * 3) % 10)) for u in USERS for i in ITEMS]
     given = {"candidates_recall": spark.createDataFrame(scores, CANDIDATES), "features_people": people}
     stages, market = chain(bias), Market("test")
-    factual = ordered(replay(stages, given, TODAY, market))
-    drawn = people.select("user_id").where("user_id < 30")
-    twins = {name: changed(frame, "gender", drawn) for name, frame in given.items()}
-    others = ordered(replay(stages, twins, TODAY, market))
-    compared = pairs(factual.join(drawn, "user_id", "left_semi"), others).withColumn("attribute", F.lit("gender"))
+    theirs = {name: narrowed(frame, list(range(30))) for name, frame in given.items()}
+    twins = {name: changed(frame, "gender", given[name]) for name, frame in theirs.items()}
+    factual, others = (ordered(replay(stages, lists, TODAY, market)) for lists in (theirs, twins))
+    compared = pairs(factual, others).withColumn("attribute", F.lit("gender"))
     (row,) = figures([r.asDict() for r in compared.collect()], Params())
     return row
 
@@ -81,12 +80,13 @@ def test_a_model_that_follows_the_attribute_is_caught(spark):
     assert row["identical"] >= 1 / 30
 
 
-def test_only_the_drawn_people_change_and_only_in_the_attribute(spark):
+def test_people_get_the_next_of_all_values_and_nothing_else_changes(spark):
     frame = spark.createDataFrame([(D, 1, "a"), (D, 2, "b"), (D, 3, "c"), (D, 4, None), (D, 5, "a")], PEOPLE)
-    drawn = spark.createDataFrame([(u,) for u in (1, 2, 3, 4)], "user_id bigint")
-    found = {r.user_id: r.gender for r in changed(frame, "gender", drawn).collect()}
-    assert found == {1: "b", 2: "c", 3: "a", 4: None, 5: "a"}
-    assert changed(frame, "income_band", drawn) is frame and changed("a path", "gender", drawn) == "a path"
+    drawn = narrowed(frame, [1, 2, 4])
+    found = {r.user_id: r.gender for r in changed(drawn, "gender", frame).collect()}
+    # c is nobody's among the drawn, and follows b all the same
+    assert found == {1: "b", 2: "c", 4: None}
+    assert changed(frame, "income_band", frame) is frame and changed("a path", "gender", frame) == "a path"
 
 
 def test_overlap_and_displacement_by_hand(spark):

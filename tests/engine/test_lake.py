@@ -15,11 +15,12 @@ from deltalake import DeltaTable
 from jobs import ops
 from jobs.catalog import Catalog
 from jobs.contract import Column, DayRange, Node, Table
-from jobs.errors import ContractError, PublishError
+from jobs.errors import CheckFailed, ContractError, PublishError
 from jobs.lake import Lake, arrow_rows
 from jobs.locks import exclusive
 from jobs.migrate import migrate
 from jobs.settings import Market, Settings
+from jobs.stages import Stages
 
 D1, D2, D3 = (dt.date(2024, 3, d) for d in (1, 2, 3))
 PLAIN = Table("silver.things", "silver", "me", "Things.", [Column("n", "bigint", "Number.")], ["n"])
@@ -65,6 +66,46 @@ def content(lake: Lake, contract: Table) -> dict[str, list[int]]:
         at = "/".join(str(row[p]) for p in contract.partitions)
         found.setdefault(at, []).append(row["n"])
     return {at: sorted(numbers) for at, numbers in sorted(found.items())}
+
+
+# -- checks of a stage ---------------------------------------------------------------------------
+
+
+def checked(lake: Lake, contract: Table, rows: dict[str, list[int | None]], days: DayRange) -> dict[str, int]:
+    attempt = f"of-{days.first}"
+    stage(lake, contract, attempt, rows)
+    return Stages(lake, spark=None).check(contract, days, attempt)  # counts without Spark
+
+
+def test_a_stage_is_counted_by_day(lake):
+    rows = {"ds=2024-03-01": [1, 2], "ds=2024-03-03": [1]}
+    assert checked(lake, PLAIN, rows, DayRange(D1, D3)) == {"2024-03-01": 2, "2024-03-02": 0, "2024-03-03": 1}
+
+
+def test_a_stage_without_files_has_no_rows(lake):
+    assert checked(lake, PLAIN, {}, DayRange.day(D1)) == {"2024-03-01": 0}
+
+
+def test_repeated_keys_are_counted(lake):
+    with pytest.raises(CheckFailed, match=r"silver.things 2024-03-02: 3 rows repeat a key \(n\)"):
+        checked(lake, PLAIN, {"ds=2024-03-01": [1, 2], "ds=2024-03-02": [1, 1, 2, 2, 2]}, DayRange(D1, D2))
+
+
+def test_the_same_key_may_stand_in_two_slices(lake):
+    rows = {"ds=2024-03-01/channel=a": [1], "ds=2024-03-01/channel=b%2Fc": [1]}
+    assert checked(lake, SLICED, rows, DayRange.day(D1)) == {"2024-03-01": 2}
+    with pytest.raises(CheckFailed, match="1 rows repeat a key"):
+        checked(lake, SLICED, {"ds=2024-03-02/channel=a": [1, 1]}, DayRange.day(D2))
+
+
+def test_a_key_that_is_missing_is_named(lake):
+    with pytest.raises(CheckFailed, match=r"silver.things 2024-03-01: 2 rows have no n\."):
+        checked(lake, PLAIN, {"ds=2024-03-01": [1, None, None]}, DayRange.day(D1))
+
+
+def test_rows_of_a_day_that_was_not_asked_for_are_refused(lake):
+    with pytest.raises(ContractError, match="rows of 2024-03-02, asked for 2024-03-01"):
+        checked(lake, PLAIN, {"ds=2024-03-02": [1]}, DayRange.day(D1))
 
 
 # -- publishing ----------------------------------------------------------------------------------
