@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from features.windows import spread
 from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
+from quality.badcases import samples
 
 LABEL_DAYS = 1
 """Days after the showing in which a conversion counts; the click must come on the day itself."""
@@ -47,9 +48,11 @@ CONTRACT = Table(
         Column("shown_ds", "date", "Day of the showing."),
         Column("position", "int", "Best place in a list, from 1; 1 where nothing was shown."),
         Column("source", "string", "impression, action, or drawn: uniform, popular, history (own items)."),
-        Column("label", "int", "1: a target action on the day of the showing."),
+        Column("label", "int", "1: a target action on the day of the showing; or what its bad case says."),
         Column("converted", "int", "1: bought on the day of the showing or within the label window after it."),
         Column("dwell_ms", "bigint", "Time spent on the item on the day of the showing; 0 without a click.", unit="ms"),
+        Column("weight", "double", "How much the row counts in a fit: 1, or the weight of its bad case.", digits=3),
+        Column("case_id", "bigint", "The bad case of that day that the row teaches; null for an ordinary row."),
     ],
     keys=["user_id", "item_id"],
     inputs=[
@@ -57,8 +60,14 @@ CONTRACT = Table(
         TableInput("silver.user_item_daily", days=LABEL_DAYS + 1, alias="outcomes"),
         TableInput("silver.user_item_daily", lag=LABEL_DAYS + 1, days=OWN_DAYS, alias="before"),
         TableInput("features.item_stats", lag=LABEL_DAYS + 1),
+        TableInput("features.badcases", lag=LABEL_DAYS, optional=True),
+        TableInput("silver.items", lag=LABEL_DAYS, optional=True),
     ],
-    checks=[in_set("source", ("impression", "action", "uniform", "popular", "history")), between("position", 1, None)],
+    checks=[
+        in_set("source", ("impression", "action", "uniform", "popular", "history")),
+        between("position", 1, None),
+        between("weight", 0, None),
+    ],
 )
 
 
@@ -140,6 +149,8 @@ def build(
     outcomes: DataFrame,
     before: DataFrame,
     item_stats: DataFrame,
+    badcases: DataFrame,
+    items: DataFrame,
     *,
     days: DayRange,
     params: Params,
@@ -171,9 +182,5 @@ def build(
         .distinct()
     )
     key = ["shown_ds", "user_id", "item_id"]
-    return (
-        pairs.join(acted, key, "left")
-        .join(bought, key, "left")
-        .fillna(0, ["label", "converted", "dwell_ms"])
-        .withColumn("ds", F.date_add("shown_ds", LABEL_DAYS))
-    )
+    labelled = pairs.join(acted, key, "left").join(bought, key, "left").fillna(0, ["label", "converted", "dwell_ms"])
+    return samples.with_cases(labelled, badcases, items).withColumn("ds", F.date_add("shown_ds", LABEL_DAYS))

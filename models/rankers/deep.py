@@ -30,6 +30,7 @@ from models.rankers.rows import (
     feature_matrix,
     hashed,
     numbers,
+    row_weights,
     sequences,
     shuffled,
 )
@@ -360,9 +361,9 @@ def _steps(
     for window in windows:
         tensors = ranker.tensors(window)
         labels = {name: numbers(window, name, np.float32) for name in ("label", "converted", "dwell_ms")}
-        labels["weight"] = (
-            weights.of(window, labels["label"].astype(np.int64)) if weights else np.ones(window.num_rows, np.float32)
-        )
+        labels["weight"] = row_weights(window)
+        if weights:
+            labels["weight"] = labels["weight"] * weights.of(window, labels["label"].astype(np.int64))
         goals = {h: g for h, g in ranker.goals(labels).items() if h in ranker.heads}
         size = min(size, window.num_rows)
         for at in range(0, window.num_rows - size + 1, size):

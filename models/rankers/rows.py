@@ -60,6 +60,11 @@ def numbers(columns: Columns, name: str, kind: type = np.float64) -> np.ndarray:
     return np.asarray(values if isinstance(values, np.ndarray) else values.to_numpy(zero_copy_only=False), dtype=kind)
 
 
+def row_weights(columns: Columns) -> np.ndarray:
+    """How much each row counts in a fit: its ``weight``, and 1 where a day was built before rows had one."""
+    return np.nan_to_num(numbers(columns, "weight"), nan=1.0)
+
+
 def hashed(ids: np.ndarray, buckets: int, field: int) -> np.ndarray:
     """Bucket of each id, 1 to ``buckets``; a new id has one too, so no retraining from zero is needed.
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from models.rankers.groups import Groups, Reweighing
 from models.rankers.ranker import Ranker, Spec, check_labels, has_both
-from models.rankers.rows import Columns, Stream, batches, feature_matrix, numbers, query_ids
+from models.rankers.rows import Columns, Stream, batches, feature_matrix, numbers, query_ids, row_weights
 from models.ranking_features import FEATURES
 
 RANKER = Spec("xgb", "Gradient boosted trees: pCTR, pCVR, dwell and LambdaMART heads.")
@@ -36,7 +36,8 @@ class XgbParams:
     group_feature, group_edges
         Groups of ``models.rankers.groups``; none by default.
     reweigh, calibrate_groups
-        Weigh training rows so that label and group are independent; calibrate each group by itself.
+        Weigh training rows so that label and group are independent, on top of what the rows weigh by themselves
+        (``weight``); calibrate each group by itself.
     """
 
     trees: int = 120
@@ -224,7 +225,18 @@ def _matrix(head: str, source: Stream, params: XgbParams, weights: dict[str, Rew
 
     parts = Parts()
     parts.reset()
-    return xgboost.QuantileDMatrix(parts, ref=ref, max_bin=MAX_BIN, nthread=params.threads)
+    made = xgboost.QuantileDMatrix(parts, ref=ref, max_bin=MAX_BIN, nthread=params.threads)
+    if head == "rank":
+        # pairs of a query are learnt together, so it has one weight
+        made.set_weight(_query_weights(source))
+    return made
+
+
+def _query_weights(source: Stream) -> np.ndarray:
+    """The mean weight of the rows of each (day, user)."""
+    rows = pa.Table.from_batches([batch.select(["shown_ds", "user_id", "weight"]) for batch in source.to_batches()])
+    query = query_ids(rows)
+    return np.bincount(query, row_weights(rows)) / np.bincount(query)
 
 
 def _parts(head: str, source: Stream, weights: dict[str, Reweighing]) -> Iterator[dict[str, np.ndarray]]:
@@ -242,6 +254,8 @@ def _parts(head: str, source: Stream, weights: dict[str, Reweighing]) -> Iterato
             query += first != last
             part["qid"] = query_ids(batch) + query
             last, query = (batch["shown_ds"][-1], batch["user_id"][-1]), int(part["qid"][-1])
-        elif label in weights:
-            part["weight"] = weights[label].of(batch, target.astype(np.int64))
+        elif label is not None:
+            part["weight"] = row_weights(batch)
+            if label in weights:
+                part["weight"] = part["weight"] * weights[label].of(batch, target.astype(np.int64))
         yield part

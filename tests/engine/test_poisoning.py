@@ -75,7 +75,9 @@ def poison(feed: str, number: int, at: str, user: str, item: str, creator: str) 
         row[field.name] = value
     ids = {"user_id": user, "item_id": item, "creator_id": creator}
     row |= {name: value for name, value in ids.items() if name in row}
-    row |= {key: name for key in BY_NAME[feed].key if key not in ids}
+    # a key that takes values of a list alone keeps one of those: another would be refused
+    free = [field.name for field in BY_NAME[feed].fields if not field.values]
+    row |= {key: name for key in BY_NAME[feed].key if key not in ids and key in free}
     if feed == "events":
         row |= {"action": ("click", "view", "purchase", "not_interested")[number % 4], "impression_id": None}
     return row

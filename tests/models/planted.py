@@ -50,6 +50,7 @@ def showings(
             "label": clicked,
             "converted": bought,
             "dwell_ms": (1000 * seconds * clicked).astype(np.int64),
+            "weight": np.ones(rows),
             "recent_items": pa.array(past, pa.list_(pa.int64())),
             **columns,
         }

@@ -70,7 +70,11 @@ OUTCOMES = [
 POSITIONS = [(1, 10, 3), (1, 10, 2), (1, 11, 1), (1, 12, 4), (2, 10, 1), (2, 11, 2), (2, 12, 3)]
 
 
-def examples(spark, poisoned: bool) -> dict:
+BADCASES = "ds date, case_id bigint, user_id bigint, item_id bigint, category string, label int, weight double"
+ITEMS_OF_DAY = [(SHOWN, 10, "tea"), (SHOWN, 11, "tea"), (SHOWN, 12, "music")]
+
+
+def examples(spark, poisoned: bool, badcases=()) -> dict:
     known = {
         argument: rows_of(table, KNOWN, 3) + (rows_of(table, BEFORE, 2) if argument == "user_item_daily" else [])
         for argument, table in KNOWN_TABLES.items()
@@ -88,6 +92,8 @@ def examples(spark, poisoned: bool) -> dict:
         frame_of(spark, "silver.user_item_daily", outcomes),
         frames["user_item_daily"],
         frames["item_stats"],
+        spark.createDataFrame(list(badcases), BADCASES),
+        spark.createDataFrame(ITEMS_OF_DAY, "ds date, item_id bigint, category string"),
         days=DayRange.day(DS),
         params=Params(),
     )
@@ -135,6 +141,54 @@ def test_features_are_those_of_the_evening_before(clean):
 
 def test_nothing_of_the_day_of_the_showing_or_later_reaches_a_feature(spark, clean):
     assert examples(spark, poisoned=True) == clean
+
+
+# -- bad cases -----------------------------------------------------------------------------------
+
+
+def learnt(rows: dict) -> dict:
+    return {key: (row["label"], row["weight"], row["case_id"]) for key, row in rows.items() if row["weight"] != 1.0}
+
+
+def test_an_ordinary_row_weighs_one_and_is_no_case(clean):
+    assert {(row["weight"], row["case_id"]) for row in clean.values()} == {(1.0, None)}
+
+
+def test_a_bad_case_is_a_row_with_its_weight_and_label(spark, clean):
+    rows = examples(
+        spark,
+        False,
+        [
+            # the pair was clicked, and should not have been shown
+            (SHOWN, 51, 1, 10, None, 0, 4.0),
+            # nothing is to be learnt of a slow load
+            (SHOWN, 52, 2, 11, None, None, 6.0),
+            # what is only found on the day after, or was before the showing, teaches nothing of it
+            (DS, 53, 2, 12, None, 0, 6.0),
+            (KNOWN, 54, 2, 12, None, 0, 6.0),
+        ],
+    )
+    assert clean[1, 10]["label"] == 1 and learnt(rows) == {(1, 10): (0, 4.0, 51)}
+    # all else is as it was
+    ours = ("label", "weight", "case_id")
+    rest = [{k: {n: v for n, v in row.items() if n not in ours} for k, row in of.items()} for of in (rows, clean)]
+    assert rest[0] == rest[1]
+
+
+def test_an_items_fault_is_learnt_of_everyone_and_a_missed_interest_of_what_was_taken(spark):
+    rows = examples(
+        spark,
+        False,
+        [
+            (SHOWN, 61, None, 12, None, 0, 2.0),
+            # of tea person 1 clicked item 10, and person 2 nothing
+            (SHOWN, 62, 1, None, "tea", 1, 6.0),
+            (SHOWN, 63, 2, None, "tea", 1, 6.0),
+            # "shown wrongly" goes before an item's own fault that weighs less
+            (SHOWN, 64, 2, 12, None, 0, 4.0),
+        ],
+    )
+    assert learnt(rows) == {(1, 12): (0, 2.0, 61), (2, 12): (0, 4.0, 64), (1, 10): (1, 6.0, 62)}
 
 
 # -- draws, where nothing was logged as shown ----------------------------------------------------

@@ -111,6 +111,30 @@ def test_a_missing_column_is_named(fitted, data):
             fitted.score(data[2].drop_columns([name]))
 
 
+def test_a_row_counts_by_its_weight(fitted, data):
+    """Negatives that weigh nine times as much lower what is predicted, as nine times as many would."""
+    name = fitted.spec.name
+    train, valid = (
+        table.set_column(
+            table.schema.get_field_index("weight"),
+            "weight",
+            pa.array(np.where(table["label"].to_numpy() == 0, 9.0, 1.0)),
+        )
+        for table in data[:2]
+    )
+    weighed = RANKERS[name].fit(train, valid, params(name))
+    before, after = (np.clip(each.raw(data[2])["pctr"], 1e-6, 1 - 1e-6) for each in (fitted, weighed))
+    # nine times the negatives are log(9) = 2.2 less in log-odds
+    lowered = np.log(before / (1 - before)) - np.log(after / (1 - after))
+    assert 1.2 < np.median(lowered) < 3.2
+    if "rank" in fitted.heads:
+        assert not np.array_equal(fitted.raw(data[2])["rank"], weighed.raw(data[2])["rank"])
+
+
+def test_a_row_of_an_older_day_weighs_one():
+    assert rows.row_weights(pa.table({"weight": pa.array([None, 2.0, 1.0])})).tolist() == [1.0, 2.0, 1.0]
+
+
 def test_labels_of_one_kind_are_refused(fitted, data):
     clicked = data[0].filter(pc.equal(data[0]["label"], 1))
     with pytest.raises(ContractError, match="both are needed"):

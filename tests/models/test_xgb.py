@@ -44,6 +44,7 @@ def examples(seed: int, label: str = "planted", conversions: bool = False) -> pa
             "label": clicked,
             "converted": clicked if conversions else np.zeros(rows, np.int32),
             "dwell_ms": np.zeros(rows, np.int64),
+            "weight": np.ones(rows),
             **columns,
         }
     )
