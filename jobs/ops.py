@@ -153,6 +153,48 @@ MODEL_PIN = Table(
     keys=["role", "at_ms"],
 )
 
+
+def _change(of: str) -> list[Column]:
+    said = f"{of}, the week or two that ended on ds against the reference week"
+    return [
+        Column(
+            f"{of.lower()}_change", "double", f"Relative change of {said}; null where it cannot be judged.", digits=6
+        ),
+        Column(f"{of.lower()}_lo", "double", "Lower end of its 95 % interval.", digits=6),
+        Column(f"{of.lower()}_hi", "double", "Upper end of it.", digits=6),
+    ]
+
+
+OBJECTIVE_WEIGHTS = Table(
+    name="ops.objective_weights",
+    group="serving",
+    owner="ranking",
+    description="The fusion weights that each day used for each content type, with the figures and the reason; the "
+    "newest row of a day holds.",
+    columns=[
+        Column("content_type", "string", "Kind of content."),
+        Column("ctr", "double", "Weight of pCTR.", digits=6),
+        Column("cvr", "double", "Weight of pCVR by pCTR.", digits=6),
+        Column("dwell", "double", "Weight of the expected dwell.", digits=6),
+        Column("first_ctr", "double", "Weight of pCTR at which it started.", digits=6),
+        Column("first_cvr", "double", "Likewise of pCVR by pCTR.", digits=6),
+        Column("first_dwell", "double", "Likewise of the expected dwell.", digits=6),
+        Column("move", "string", "first, lowered, restored, held, or reset."),
+        Column("reason", "string", "Why, with the figures."),
+        Column("ctr_rate", "double", "Clicks by showing in the week that ended on ds.", digits=6),
+        Column("cvr_rate", "double", "Sales by click in it.", digits=6),
+        Column("dwell_rate", "double", "Seconds by click in it.", "s", digits=6),
+        *[column for name in ("CTR", "CVR", "Dwell") for column in _change(name)],
+        Column("reference_ds", "date", "Last day of the week that rates are held against; null: a week before ds."),
+        Column("moved_ds", "date", "Day of the last move."),
+        Column("returned", "boolean", "That move was one back."),
+        Column("relapses", "int", "Moves away that followed one back."),
+        Column("run_id", "string", "The run that decided."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=["content_type", "at_ms"],
+)
+
 QUARANTINE = Table(
     name="ops.quarantine",
     group="silver",
@@ -309,6 +351,7 @@ LOGS = (
     HOLD,
     INDEX,
     MODEL_PIN,
+    OBJECTIVE_WEIGHTS,
     QUARANTINE,
     RELEASE,
     RUN,

@@ -338,11 +338,24 @@ def reject_model(market: str, version: str, reason: str, approver: str) -> dict[
 
 
 def pin_model(ds: str, market: str, run_id: str) -> dict[str, Any]:
-    """Decide the model of the day, once."""
+    """Decide the model of the day and the weights of its objectives, once."""
+    from jobs import objectives
     from models import registry
 
-    made = registry.pin(load_settings(market), dt.date.fromisoformat(ds), run_id)
-    return {"model": made["model"], "version": made["version"]}
+    settings, day = load_settings(market), dt.date.fromisoformat(ds)
+    weights = objectives.pin(settings, day, run_id)
+    made = registry.pin(settings, day, run_id)
+    moved = sorted(row["content_type"] for row in weights if row["moved_ds"] == day)
+    return {"model": made["model"], "version": made["version"], "weights_moved": moved}
+
+
+def reset_objectives(ds: str, market: str, content_type: str, reason: str, run_id: str) -> dict[str, Any]:
+    """Give a content type the first weights of its objectives again, on purpose and on record."""
+    from jobs import objectives
+
+    day = dt.date.fromisoformat(ds)
+    made = objectives.reset(load_settings(market), day, content_type, reason, run_id)
+    return {"ds": ds, **{name: made[name] for name in ("content_type", "ctr", "cvr", "dwell", "reason")}}
 
 
 def repin_model(ds: str, market: str, version: str, reason: str, run_id: str) -> dict[str, Any]:

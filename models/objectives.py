@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 FLOOR = 1e-6
 """Least factor: a probability of 0 would hide what the other objectives say."""
 
 
-def geometric(pctr: Column, pcvr: Column, dwell: Column, ctr: float, cvr: float, seconds: float) -> Column:
+Weight = float | Column
+
+
+def geometric(pctr: Column, pcvr: Column, dwell: Column, ctr: Weight, cvr: Weight, seconds: Weight) -> Column:
     """``pCTR^ctr * (pCVR / pCTR)^cvr * dwell^seconds``, null where pCTR is.
 
     A weighted geometric mean does not depend on the unit of an objective: another unit multiplies every score alike.
@@ -20,14 +23,33 @@ def geometric(pctr: Column, pcvr: Column, dwell: Column, ctr: float, cvr: float,
         Calibrated heads: click and purchase when shown, expected seconds once clicked. An objective that is null (no
         head was fitted) counts as 1 for every row.
     ctr, cvr, seconds
-        Weights; 0.6, 0.3 and 0.1 at first.
+        Weights; 0.6, 0.3 and 0.1 at first. Columns where they differ between rows.
     """
     click = _within(pctr, 1.0)
     return (
-        F.pow(click, F.lit(ctr))
-        * F.coalesce(F.pow(_within(pcvr / click, 1.0), F.lit(cvr)), F.lit(1.0))
-        * F.coalesce(F.pow(_within(dwell, None), F.lit(seconds)), F.lit(1.0))
+        F.pow(click, _weight(ctr))
+        * F.coalesce(F.pow(_within(pcvr / click, 1.0), _weight(cvr)), F.lit(1.0))
+        * F.coalesce(F.pow(_within(dwell, None), _weight(seconds)), F.lit(1.0))
     )
+
+
+def weights_of_types(log: DataFrame) -> DataFrame:
+    """``content_type, ctr, cvr, seconds, level`` from the rows of a day of ``ops.objective_weights``.
+
+    ``level`` is a factor under which an item of the type's own rates scores as with the first weights: other weights
+    change the order within a type, and do not lift or sink the whole of it.
+    """
+    row = F.struct(*[name for name in log.columns if name not in ("ds", "content_type")])
+    newest = log.groupBy("content_type").agg(F.max_by(row, "at_ms").alias("w")).select("content_type", "w.*")
+    level = F.lit(1.0)
+    for name in ("ctr", "cvr", "dwell"):
+        back = F.col(f"first_{name}") - F.col(name)
+        level = level * F.coalesce(F.pow(_within(F.col(f"{name}_rate"), None), back), F.lit(1.0))
+    return newest.select("content_type", "ctr", "cvr", F.col("dwell").alias("seconds"), level.alias("level"))
+
+
+def _weight(value: Weight) -> Column:
+    return F.lit(float(value)) if isinstance(value, int | float) else value
 
 
 def _within(value: Column, most: float | None) -> Column:

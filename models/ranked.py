@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, ModelInput, Table, TableInput, between
 from jobs.errors import ContractError
-from models.objectives import geometric
+from models.objectives import geometric, weights_of_types
 from models.rankers.ranker import SEQUENCE, describe, load
 from models.ranking_features import FEATURES, Known, assemble
 from models.ranking_features import inputs as feature_inputs
@@ -30,7 +30,7 @@ class Params:
         objectives as one score (models.objectives). On the small world LambdaMART's order reaches NDCG@10 0.186 on
         the next day's actions, pCTR's 0.155.
     ctr, cvr, dwell
-        Weights of the objectives in fusion.
+        First weights of the objectives in fusion; from there the nightly law moves them (models.objective_weights).
     sample
         Share of the users whose features are kept as they were scored.
     """
@@ -74,11 +74,15 @@ CONTRACT = Table(
         TableInput("candidates.fused"),
         ModelInput("ranker"),
         TableInput("features.user_sequence", optional=True),
+        TableInput("silver.items"),
+        TableInput("ops.objective_weights", optional=True),
         *feature_inputs(),
     ],
     checks=[between("pctr", 0, 1), between("pcvr", 0, 1)],
 )
 NO_MODEL = "popularity"
+UNKNOWN = "unknown"
+"""The content type of items that do not tell theirs, as in silver.content_daily."""
 HEADS = {"pctr": "pctr", "pcvr": "pcvr", "dwell": "dwell", "rank": "relevance"}
 """Heads of a ranker, and the columns that they become."""
 SCORED = ", ".join(f"{column} double" for column in HEADS.values()) + f", scored_features {TYPE}"
@@ -88,6 +92,8 @@ def build(
     fused: DataFrame,
     ranker: Path | None,
     user_sequence: DataFrame,
+    items: DataFrame,
+    objective_weights: DataFrame,
     *,
     days: DayRange,
     params: Params,
@@ -104,7 +110,8 @@ def build(
         if describe(ranker)["sequences"]:
             past = user_sequence.select("ds", "user_id", F.col("items").alias(SEQUENCE))
             candidates = candidates.join(past, ["ds", "user_id"], "left")
-        scored = _with_scores(candidates, ranker, days, params, Known(known))
+        heads = _with_heads(candidates, ranker, days, params, Known(known))
+        scored = _ordered(heads, items, objective_weights, params)
     # calibration has plateaus: within one LambdaMART decides, then the fused order, then the key
     best = Window.partitionBy("ds", "user_id").orderBy(
         F.round("score", 9).desc(),
@@ -115,7 +122,7 @@ def build(
     return scored.withColumn("rank", F.row_number().over(best))
 
 
-def _with_scores(candidates: DataFrame, ranker: Path, days: DayRange, params: Params, known: Known) -> DataFrame:
+def _with_heads(candidates: DataFrame, ranker: Path, days: DayRange, params: Params, known: Known) -> DataFrame:
     # every candidate is scored as if it stood first: position explains clicks, it is no merit of the item
     pairs = candidates.withColumn("position", F.lit(1)).withColumn("_sampled", is_sampled(params.sample))
     rows = assemble(pairs, days, known)
@@ -123,12 +130,20 @@ def _with_scores(candidates: DataFrame, ranker: Path, days: DayRange, params: Pa
     passed = [c for c in rows.columns if c not in FEATURES]
     schema = ", ".join(f"{f.name} {f.dataType.simpleString()}" for f in rows.select(*passed).schema.fields)
     scored = rows.mapInArrow(scorer(ranker, passed), f"{schema}, {SCORED}")
-    orders = {
-        "rank": F.coalesce("relevance", "pctr"),
-        "pctr": F.col("pctr"),
-        "fusion": geometric(F.col("pctr"), F.col("pcvr"), F.col("dwell"), params.ctr, params.cvr, params.dwell),
-    }
-    return scored.withColumn("score", orders[params.order_by]).withColumn("model_version", F.lit(version))
+    return scored.withColumn("model_version", F.lit(version))
+
+
+def _ordered(heads: DataFrame, items: DataFrame, objective_weights: DataFrame, params: Params) -> DataFrame:
+    """Add ``score``, by which lists are ordered."""
+    if params.order_by != "fusion":
+        by = {"rank": F.coalesce("relevance", "pctr"), "pctr": F.col("pctr")}
+        return heads.withColumn("score", by[params.order_by])
+    kinds = items.select("item_id", F.coalesce("content_type", F.lit(UNKNOWN)).alias("content_type"))
+    typed = kinds.join(F.broadcast(weights_of_types(objective_weights)), "content_type")
+    first = {"ctr": params.ctr, "cvr": params.cvr, "seconds": params.dwell}
+    weights = [F.coalesce(name, F.lit(value)) for name, value in first.items()]
+    fused = geometric(F.col("pctr"), F.col("pcvr"), F.col("dwell"), *weights)
+    return heads.join(typed, "item_id", "left").withColumn("score", fused * F.coalesce("level", F.lit(1.0)))
 
 
 def scorer(folder: Path, passed: list[str]):

@@ -28,6 +28,10 @@ def register(add: Any) -> None:
     made.add_argument("--ds", type=day, required=True)
     made.add_argument("--version", required=True, help="version in the registry, or popularity for none")
     made.add_argument("--reason", required=True)
+    made = add("reset-objectives", do_reset, "Give a content type the first weights of its objectives, on record.")
+    made.add_argument("--ds", type=day, required=True)
+    made.add_argument("--type", required=True, help="content type, as in ops.objective_weights")
+    made.add_argument("--reason", required=True)
 
 
 def do_train(options: argparse.Namespace) -> None:
@@ -59,3 +63,13 @@ def do_repin(options: argparse.Namespace) -> None:
 
     made = steps.repin_model(str(options.ds), load().market.name, options.version, options.reason, new_run("repin"))
     show(options, made, f"{options.ds} uses {made['version'] or 'popularity'} from now on; lists stay as served.")
+
+
+def do_reset(options: argparse.Namespace) -> None:
+    from jobs import steps
+
+    made = steps.reset_objectives(
+        str(options.ds), load().market.name, options.type, options.reason, new_run("reset-objectives")
+    )
+    said = f"{options.type}: {made['ctr']} / {made['cvr']} / {made['dwell']} from {options.ds} on."
+    show(options, made, f"{said} Lists stay as served.")

@@ -13,7 +13,8 @@ from tests.e2e.conftest import NIGHT
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COMMAND = re.compile(
-    r"(?:^|[`\s/])nightjar ((?:import|simulate|nightly|night|run|plan|train|promote|reject|repin|rollback|"
+    r"(?:^|[`\s/])nightjar ((?:import|simulate|nightly|night|run|plan|train|promote|reject|repin|reset-objectives|"
+    r"rollback|"
     r"manifest|migrate|show|tables|lineage|report|releases|quarantine|backfill|restore|takedown|feedback|export|explain|"
     r"up|down|doctor|"
     r"waive|hold|resume|flag|findings|answer|review|ethics|audit)(?: [^`\n|;#)]*)?)"
@@ -28,6 +29,7 @@ NEED_ARGUMENTS = (
     "promote",
     "reject",
     "repin",
+    "reset-objectives",
     "show",
     "lineage",
     "report",

@@ -83,6 +83,13 @@ def test_a_model_was_trained_gated_and_pinned(world):
     assert set(lists["model_version"]) == {f"{pins[0]['model']}/1"}
 
 
+def test_the_weights_of_the_objectives_were_decided_and_logged(world):
+    rows = world.lake.rows("ops.objective_weights", ds=NIGHT).to_pylist()
+    kinds = set(world.lake.rows("silver.items", ds=NIGHT)["content_type"].to_pylist())
+    assert {r["content_type"] for r in rows} <= kinds and len(rows) > 1
+    assert {(r["ctr"], r["cvr"], r["dwell"], r["move"]) for r in rows} == {(0.6, 0.3, 0.1, "first")}
+
+
 def test_every_index_is_measured_and_in_its_log(world):
     rows = world.lake.rows(INDEX.name, ds=NIGHT).to_pylist()
     assert {"models.item_index", "models.content_index"} <= {row["artifact"] for row in rows}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from pyspark.sql import functions as F
 
 from jobs.errors import ContractError
+from jobs.lake import arrow_rows
+from jobs.ops import OBJECTIVE_WEIGHTS
 from models.objectives import geometric
-from models.ranked import Params
+from models.ranked import Params, _ordered
 
 ROWS = [
     ("all", 0.25, 0.05, 32.0),
@@ -34,3 +38,49 @@ def test_objectives_are_multiplied_with_their_weights_as_exponents(spark):
 def test_another_order_is_refused():
     with pytest.raises(ContractError, match="order_by is 'gmv', but must be rank, pctr or fusion"):
         Params(order_by="gmv")
+
+
+HEADS = "item_id bigint, pctr double, pcvr double, dwell double, relevance double"
+MOVED = {"first_ctr": 0.6, "first_cvr": 0.3, "first_dwell": 0.1, "ctr": 0.54, "cvr": 0.36, "dwell": 0.1}
+RATES = {"ctr_rate": 0.1, "cvr_rate": 0.05, "dwell_rate": 30.0}
+
+
+def test_each_type_is_fused_with_the_weights_of_its_day(tables):
+    spark = tables("silver.items", [], "2024-03-10").sparkSession
+    # an item of the type's own rates, one that sells better, and one of a type without weights
+    rows = [(1, 0.1, 0.005, 30.0, None), (2, 0.1, 0.05, 30.0, None), (3, 0.1, 0.005, 30.0, None)]
+    items = tables(
+        "silver.items",
+        [
+            {"item_id": 1, "content_type": "video"},
+            {"item_id": 2, "content_type": "video"},
+            {"item_id": 3, "content_type": "article"},
+        ],
+        "2024-03-10",
+    )
+    log = arrow_rows(
+        OBJECTIVE_WEIGHTS,
+        [
+            {"ds": dt.date(2024, 3, 10), "content_type": "video", "at_ms": 2, **MOVED, **RATES},
+            {"ds": dt.date(2024, 3, 10), "content_type": "video", "at_ms": 1, **MOVED, **RATES, "ctr": 0.1},
+        ],
+    )
+    made = _ordered(
+        spark.createDataFrame(rows, HEADS), items, spark.createDataFrame(log), Params(order_by="fusion")
+    ).collect()
+    score = {r["item_id"]: r["score"] for r in made}
+    plain = 0.1**0.6 * 0.05**0.3 * 30**0.1
+    # the usual item scores as before, so the type neither sinks nor rises
+    assert score[1] == pytest.approx(plain) and score[3] == pytest.approx(plain)
+    # ten times the sales by click: 10^0.36 instead of 10^0.3
+    assert score[2] == pytest.approx(plain * 10**0.36)
+
+
+def test_other_orders_read_one_head(tables):
+    spark = tables("silver.items", [], "2024-03-10").sparkSession
+    heads = spark.createDataFrame([(1, 0.1, None, None, 2.5), (2, 0.2, None, None, None)], HEADS)
+    by = {
+        order: [r["score"] for r in _ordered(heads, heads, heads, Params(order_by=order)).orderBy("item_id").collect()]
+        for order in ("rank", "pctr")
+    }
+    assert by == {"rank": [2.5, 0.2], "pctr": [0.1, 0.2]}
