@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.evaluation import Measured, mean_of
+from quality.badcases.regression import Replay
+
+NOT_REPLAYED = Replay(float("nan"), float("nan"), float("nan"), 0)
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Params:
         Users below which a group is too small to judge; greatest difference of covered users between groups.
     max_feature_auc
         A single feature that tells the label better than this is a leak.
+    max_repeated, min_cases
+        Share of past bad cases that a model may repeat, by the lower bound; cases that it takes to say so.
     max_size_mb, min_rows_per_s
         Size of the files; speed of scoring, a warning only.
     """
@@ -44,6 +49,8 @@ class Params:
     min_group: int = 200
     max_coverage_gap: float = 0.15
     max_feature_auc: float = 0.97
+    max_repeated: float = 0.5
+    min_cases: int = 20
     max_size_mb: float = 200.0
     min_rows_per_s: float = 20_000.0
 
@@ -84,6 +91,7 @@ def gate(
     champion: Measured | None,
     params: Params | None = None,
     skewed: Sequence[str] | None = None,
+    replayed: Replay = NOT_REPLAYED,
 ) -> list[Line]:
     """Every line of the verdict.
 
@@ -93,9 +101,11 @@ def gate(
         Measured on the same rows; the first model has no champion and is held against chance and popularity.
     skewed
         Features that scoring and training computed apart (``audit.skew``); None where that was not measured yet.
+    replayed
+        How the challenger does on past bad cases.
     """
     params = params or Params()
-    lines = [*_alone(challenger, params), *_groups(challenger, params)]
+    lines = [*_alone(challenger, params), *_groups(challenger, params), _regression(replayed, params)]
     if champion is not None:
         lines += [*_against(challenger, champion, params), *_groups_against(challenger, champion, params)]
     if skewed is not None:
@@ -123,6 +133,15 @@ def _alone(challenger: Measured, params: Params) -> Iterator[Line]:
     yield at_least(
         "rows_per_s", challenger.rows_per_s, params.min_rows_per_s, "scoring fits into the night", fails=False
     )
+
+
+def _regression(replayed: Replay, params: Params) -> Line:
+    """Past bad cases that it puts where they were, or a warning that there are too few to say so."""
+    if replayed.n < params.min_cases:
+        few = f"{replayed.n} past bad cases are too few to replay: {params.min_cases} are needed, so nothing was judged"
+        return Line("regression.replay", replayed.n, params.min_cases, False, False, few)
+    why = f"of {replayed.n} past bad cases it surely repeats no greater share ({replayed.repeated:.0%} measured)"
+    return at_most("regression.replay", replayed.low, params.max_repeated, why)
 
 
 def _groups(challenger: Measured, params: Params) -> Iterator[Line]:

@@ -25,7 +25,9 @@ from models import promotion_gate as promotion
 from models.evaluation import GROUP, Measured, evaluate
 from models.promotion_gate import Line
 from models.rankers.ranker import SEQUENCE, Declared, Ranker, ranker
+from models.rankers.rows import numbers, query_ids
 from models.registry import ROLE
+from quality.badcases.regression import Replay, replay
 
 HELD_DAYS = 2
 """Days held out: the first stops the growth and calibrates, the second judges what came of it."""
@@ -168,9 +170,26 @@ def train(settings: Settings, ds: dt.date, run_id: str) -> dict[str, Any]:
         limits = make_params(
             promotion.Params, dict(settings.market.params.get("models.gate", {})), f"market {settings.market.name}"
         )
-        lines = promotion.gate(measured, theirs, limits, skewed_features(settings, ds))
-        run = _Run(ds, run_id, data, fitted, measured, theirs, lines, champion, params)
+        replayed = replay_cases(fitted, data, order_by)
+        lines = promotion.gate(measured, theirs, limits, skewed_features(settings, ds), replayed)
+        run = _Run(ds, run_id, data, fitted, measured, theirs, replayed, lines, champion, params)
         return _log(settings, api, run, Path(work))
+
+
+def replay_cases(ranker: Ranker, data: Data, order_by: str = "rank") -> Replay:
+    """How a ranker does on the bad cases of all the days, held out or not: what it was taught, it must not repeat."""
+    parts = (data.train, data.valid, data.held)
+    whole = pa.concat_tables([part.select(data.train.schema.names) for part in parts])
+    query = query_ids(whole)
+    beside = np.isin(query, query[pc.is_valid(whole["case_id"]).to_numpy()])
+    rows = whole.filter(pa.array(beside))
+    if not rows.num_rows:
+        return promotion.NOT_REPLAYED
+    case = np.unique(numbers(rows.filter(pc.is_valid(rows["case_id"])), "case_id", np.int64), return_inverse=True)[1]
+    cases = np.full(rows.num_rows, np.nan)
+    cases[pc.is_valid(rows["case_id"]).to_numpy()] = case
+    order = np.nan_to_num(ranker.order(ranker.score(rows), order_by))
+    return replay(query[beside], cases, numbers(rows, "label", np.int64), order)
 
 
 def skewed_features(settings: Settings, ds: dt.date) -> list[str] | None:
@@ -192,6 +211,7 @@ class _Run:
     ranker: Ranker
     measured: Measured
     rival: Measured | None
+    replayed: Replay
     lines: list[Line]
     champion: Any
     params: Any
@@ -220,7 +240,7 @@ def _log(settings: Settings, api: Any, run: _Run, work: Path) -> dict[str, Any]:
     with mlflow.start_run(run_name=f"{ROLE} {run.ds}") as active:
         mlflow.log_params({**asdict(run.params), "ranker": run.ranker.spec.name, "train_rows": run.data.train.num_rows})
         mlflow.set_tags({"nightjar.run_id": run.run_id, "nightjar.market": settings.market.name, **run.facts})
-        mlflow.log_metrics(run.measured.flat())
+        mlflow.log_metrics(run.measured.flat() | {"regression_cases": run.replayed.n})
         _log_curves(run.ranker.facts["curves"])
         _log_datasets(settings, run.data)
         importance = plots.write(run.ranker, run.data.held, work / "plots")

@@ -1,4 +1,9 @@
-"""Whether a model repeats known bad cases: the set that the promotion gate replays."""
+"""Whether a model repeats known bad cases: the set that the promotion gate replays.
+
+The set is the training rows that a bad case named (``case_id``), each beside all else that the same person was shown
+on the same day. A model repeats a case of label 0 (shown wrongly) that it puts among the first places again, and one
+of label 1 (missed) that it does not put there.
+"""
 
 from __future__ import annotations
 
@@ -16,51 +21,57 @@ class Replay:
 
     Parameters
     ----------
-    fixed, low, high
-        Share of the cases that it would not repeat, with a 95 % interval.
+    repeated, low, high
+        Share of the cases that it repeats, with a 95 % interval (Wilson).
     n
         Cases that could be judged.
     """
 
-    fixed: float
+    repeated: float
     low: float
     high: float
     n: int
 
 
-def replay(case: np.ndarray, label: np.ndarray, score: np.ndarray, user: np.ndarray, is_case: np.ndarray) -> Replay:
-    """Hold each case's rows against what else the same person was offered.
+def replay(query: np.ndarray, case: np.ndarray, label: np.ndarray, score: np.ndarray, top: int = 10) -> Replay:
+    """Hold each case's rows against what else the same person was shown that day.
 
-    A case of label 0 (shown wrongly) is fixed when the model scores it below the median of the person's other
-    rows; one of label 1 (missed) when above. A tie repeats it.
+    The first places are ``top``, or the upper half where there are fewer than twice as many other rows. A tie repeats
+    the case. A case with rows of several people is repeated where half of its rows are.
 
     Parameters
     ----------
+    query
+        Whose row it is and of which day: a number a list; shape ``(rows,)``, like all others.
     case
-        Id of the case, for rows where ``is_case``; shape ``(rows,)``, like all others.
+        Id of the row's case; NaN for the rows that cases are held against.
     label
         What should have been learnt of the case.
     score
         The model's score of the row.
-    user
-        Whose row it is.
-    is_case
-        False for the rows that cases are held against.
 
     Examples
     --------
     The model puts the item that annoyed person 1 below the others, and that of person 2 on top.
 
-    >>> user, score = np.array([1, 1, 1, 2, 2, 2]), np.array([0.1, 0.4, 0.5, 0.9, 0.2, 0.3])
-    >>> is_case = np.array([True, False, False, True, False, False])
-    >>> found = replay(np.array([7, 0, 0, 8, 0, 0]), np.zeros(6, dtype=int), score, user, is_case)
-    >>> found.fixed, found.n
+    >>> query, score = np.array([1, 1, 1, 2, 2, 2]), np.array([0.1, 0.4, 0.5, 0.9, 0.2, 0.3])
+    >>> case = np.array([7, np.nan, np.nan, 8, np.nan, np.nan])
+    >>> found = replay(query, case, np.zeros(6, dtype=int), score)
+    >>> found.repeated, found.n
     (0.5, 2)
     """
-    others = pd.Series(score[~is_case]).groupby(user[~is_case]).median()
-    rows = pd.DataFrame({"case": case, "label": label, "score": score, "user": user})[is_case]
-    rows = rows[rows["user"].isin(others.index)]
-    gap = rows["score"] - rows["user"].map(others)
-    outcomes = ((gap > 0) & (rows["label"] == 1) | (gap < 0) & (rows["label"] == 0)).groupby(rows["case"]).all()
-    n, fixed = len(outcomes), int(outcomes.sum())
-    return Replay(fixed / n if n else float("nan"), *wilson(fixed, n), n)
+    rows = pd.DataFrame({"query": query, "case": case, "label": label, "score": score})
+    others = rows[rows["case"].isna()].groupby("query")["score"].apply(lambda of: np.sort(of.to_numpy()))
+    cases = rows[rows["case"].notna() & rows["query"].isin(others.index)]
+    repeats = [_repeats(others[each.query], each.label, each.score, top) for each in cases.itertuples()]
+    outcomes = pd.Series(repeats, dtype=float).groupby(cases["case"].to_numpy()).mean() >= 0.5
+    n, repeated = len(outcomes), int(outcomes.sum())
+    return Replay(repeated / n if n else float("nan"), *wilson(repeated, n), n)
+
+
+def _repeats(others: np.ndarray, label: int, score: float, top: int) -> bool:
+    """Whether a row of a case stands where it should not, among the sorted scores of other rows."""
+    first = min(top, len(others) / 2)
+    if label == 0:
+        return bool(len(others) - np.searchsorted(others, score, side="right") < first)
+    return bool(len(others) - np.searchsorted(others, score, side="left") >= first)

@@ -346,18 +346,40 @@ def test_planted_causes_are_found(spark):
 # -- regression set ------------------------------------------------------------------------------
 
 
-def test_a_model_that_learnt_from_its_cases_passes_and_one_that_did_not_fails():
+def test_a_model_that_learnt_from_its_cases_repeats_none_and_one_that_did_not_repeats_half():
     rng = np.random.default_rng(4)
-    user = np.repeat(np.arange(100), 6)
-    is_case = np.tile([True, False, False, False, False, False], 100)
+    query = np.repeat(np.arange(100), 6)
+    case = np.where(np.tile([True, False, False, False, False, False], 100), query, np.nan)
     label = np.repeat(np.arange(100) % 2, 6)
     noise = rng.normal(size=600)
-    learnt = noise + np.where(is_case, np.where(label == 1, 5.0, -5.0), 0.0)
-    good, blind = (regression.replay(user, label, s, user, is_case) for s in (learnt, noise))
-    assert good.n == blind.n == 100 and good.fixed > 0.95 and good.low > 0.9
+    learnt = noise + np.where(np.isnan(case), 0.0, np.where(label == 1, 5.0, -5.0))
+    good, blind = (regression.replay(query, case, label, s) for s in (learnt, noise))
+    assert good.n == blind.n == 100 and good.repeated < 0.05 and good.high < 0.1
+    # a place among five others is one of six, of which three are the first half
     assert blind.low <= 0.5 <= blind.high
+
+
+def test_the_first_places_are_ten_or_the_upper_half():
+    def repeats(others: int, ahead: int, label: int) -> bool:
+        score = np.r_[np.arange(others, dtype=float), others - ahead - 0.5]
+        case = np.r_[np.full(others, np.nan), 1.0]
+        return regression.replay(np.zeros(others + 1), case, np.full(others + 1, label), score).repeated == 1
+
+    assert [repeats(40, ahead, 0) for ahead in (9, 10)] == [True, False]
+    assert [repeats(40, ahead, 1) for ahead in (9, 10)] == [False, True]
+    assert [repeats(6, ahead, 0) for ahead in (2, 3)] == [True, False]
+
+
+def test_a_tie_repeats_and_a_case_of_many_is_judged_by_half_of_them():
+    query, nothing = np.repeat([1, 2, 3], 3), np.nan
+    case = np.array([7, nothing, nothing] * 3)
+    zeros = np.zeros(9, dtype=int)
+    assert regression.replay(query, case, zeros, np.zeros(9)).repeated == 1
+    assert regression.replay(query, case, zeros + 1, np.zeros(9)).repeated == 1
+    one, two = np.array([1.0, 0, 0, -1, 0, 0, -1, 0, 0]), np.array([1.0, 0, 0, 1, 0, 0, -1, 0, 0])
+    assert [regression.replay(query, case, zeros, score).repeated for score in (one, two)] == [0, 1]
 
 
 def test_a_person_without_other_rows_says_nothing():
     one = np.array([1])
-    assert regression.replay(one, one, np.array([0.5]), one, np.array([True])).n == 0
+    assert regression.replay(one, np.array([5.0]), one, np.array([0.5])).n == 0

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from models import training
 from models.evaluation import GROUP, evaluate
 from models.promotion_gate import Params, gate, passed
 from models.rankers import xgb
@@ -148,10 +149,85 @@ def test_skewed_features_are_named(good):
 
 def test_slow_scoring_is_a_warning_only(good):
     lines = gate(dataclasses.replace(good, rows_per_s=10.0), None, dataclasses.replace(FEW, min_rows_per_s=1000))
-    assert [line.metric for line in lines if not line.passed] == ["rows_per_s"]
+    assert [line.metric for line in lines if not line.passed] == ["rows_per_s", "regression.replay"]
     assert passed(lines)
 
 
 def test_small_groups_are_not_judged(good):
     lines = gate(good, good, dataclasses.replace(FEW, min_group=10_000))
     assert not [line for line in lines if line.metric in ("calibration_gap", "coverage_gap")]
+
+
+# -- past bad cases ------------------------------------------------------------------------------
+
+
+def with_cases(table: pa.Table, named: np.ndarray, first: int = 0) -> pa.Table:
+    """Rows of which some are bad cases that should not have been shown."""
+    case = pa.array(first + np.arange(table.num_rows), pa.int64(), mask=~named)
+    label = pa.array(np.where(named, 0, table["label"].to_numpy()))
+    return table.set_column(table.schema.get_field_index("label"), "label", label).append_column("case_id", case)
+
+
+@pytest.fixture(scope="module")
+def replayed_days():
+    """Three days; in every list the likeliest row is a case, as what was shown thrice without a click may be."""
+    parts = []
+    for seed in (1, 2, 3):
+        table = strengths(seed, ROWS)
+        user, chance = table["user_id"].to_numpy(), true_chance(table)
+        best = np.zeros(ROWS, bool)
+        best[[at[np.argmax(chance[at])] for at in (np.flatnonzero(user == u) for u in np.unique(user))]] = True
+        parts.append(with_cases(table, best, first=seed * ROWS))
+    return training.Data(*parts, version=0)
+
+
+def scored_by(data: training.Data, of) -> training.Data:
+    parts = [part.append_column("_pctr", pa.array(of(part))) for part in (data.train, data.valid, data.held)]
+    return dataclasses.replace(data, train=parts[0], valid=parts[1], held=parts[2])
+
+
+def is_case(part: pa.Table) -> np.ndarray:
+    return part["case_id"].is_valid().to_numpy()
+
+
+def test_a_model_that_puts_bad_cases_back_is_refused_and_one_that_learnt_from_them_is_not(good, replayed_days):
+    unmoved = scored_by(replayed_days, true_chance)
+    learnt = scored_by(replayed_days, lambda part: np.where(is_case(part), 0.01, true_chance(part)))
+    bad, mended = (training.replay_cases(Oracle(), data) for data in (unmoved, learnt))
+    # 250 lists a day, each with one case
+    assert (bad.n, bad.repeated, mended.n, mended.repeated) == (750, 1.0, 750, 0.0)
+    lines = gate(good, None, FEW, replayed=bad)
+    assert refused(lines) == ["regression.replay"]
+    (line,) = [line for line in lines if line.metric == "regression.replay"]
+    assert line.value > 0.99 and "of 750 past bad cases" in line.why and "100% measured" in line.why
+    assert passed(gate(good, None, FEW, replayed=mended)) and passed(gate(good, good, FEW, replayed=mended))
+    # a limit of the market's own
+    assert passed(gate(good, None, dataclasses.replace(FEW, max_repeated=1.0), replayed=bad))
+
+
+def test_a_fit_on_its_cases_does_not_repeat_them(replayed_days):
+    rows = [part.append_column("_", pa.array(is_case(part))) for part in (replayed_days.train, replayed_days.valid)]
+    # what made them cases can be seen: the person asked not to see them
+    seen = [
+        part.set_column(
+            part.schema.get_field_index("pair_impressions"), "pair_impressions", part["_"].cast(pa.float32())
+        )
+        for part in rows
+    ]
+    fitted = xgb.fit(*seen, SMALL)
+    data = dataclasses.replace(replayed_days, train=seen[0], valid=seen[1], held=seen[1].slice(0, 0))
+    found = training.replay_cases(fitted, data)
+    assert found.n == 500 and found.repeated < 0.05
+
+
+@pytest.mark.parametrize("cases", [0, 19])
+def test_too_few_cases_are_said_and_not_passed(good, replayed_days, cases):
+    named = np.zeros(ROWS, bool)
+    named[np.flatnonzero(is_case(replayed_days.train))[:cases]] = True
+    few = with_cases(replayed_days.train.drop_columns(["case_id"]), named)
+    data = scored_by(training.Data(few, few.slice(0, 0), few.slice(0, 0), 0), true_chance)
+    found = training.replay_cases(Oracle(), data)
+    assert found.n == cases
+    (line,) = [x for x in gate(good, None, FEW, replayed=found) if x.metric == "regression.replay"]
+    assert (line.passed, line.fails) == (False, False)
+    assert line.why == f"{cases} past bad cases are too few to replay: 20 are needed, so nothing was judged"
