@@ -15,6 +15,7 @@ from models import eligibility, reasons
 from models.messages import say
 from models.rules.category_share import CategoryShare
 from models.surfaces import Surface, surfaces
+from quality.badcases import stop_loss
 
 EVERYONE = "everyone"
 
@@ -53,6 +54,7 @@ CONTRACT = Table(
         TableInput("silver.items"),
         TableInput("features.user_profile"),
         TableInput("silver.user_item_daily", days=7),
+        stop_loss.INPUT,
     ],
     checks=[between("rank", 1, 1000), rows_between(1)],
     grain="day",
@@ -64,12 +66,14 @@ def build(
     items: DataFrame,
     user_profile: DataFrame,
     user_item_daily: DataFrame,
+    badcases: DataFrame,
     *,
     days: DayRange,
     params: Params,
     market: Market,
 ) -> DataFrame:
-    eligible = item_stats.where("is_eligible").select("ds", "item_id", "target_users_7d", "target_users_28d")
+    offered = item_stats.where("is_eligible").select("ds", "item_id", "target_users_7d", "target_users_28d")
+    eligible = stop_loss.without_stopped(offered, badcases)
     everyone = eligible.select(
         "ds",
         F.lit(EVERYONE).alias("segment"),

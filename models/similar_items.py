@@ -24,6 +24,7 @@ from jobs.contract import (
 )
 from models import eligibility
 from models.ann import Index
+from quality.badcases import stop_loss
 
 FOUND = "ds date, item_id bigint, similar_item_id bigint, score double"
 
@@ -59,6 +60,7 @@ CONTRACT = Table(
         TableInput("features.item_stats"),
         TableInput("features.item_content"),
         TableInput("silver.items"),
+        stop_loss.INPUT,
         # of the same day: vectors of another fit mean nothing to it
         ArtifactInput("models.content_index", max_age=0),
     ],
@@ -76,6 +78,7 @@ def build(
     item_stats: DataFrame,
     item_content: DataFrame,
     items: DataFrame,
+    badcases: DataFrame,
     content_index: Path,
     *,
     days: DayRange,
@@ -97,7 +100,9 @@ def build(
     order = [F.col("source").desc(), F.round("score", 6).desc(), F.col("similar_item_id")]
     once = Window.partitionBy("ds", "item_id", "similar_item_id").orderBy(*order)
     best = Window.partitionBy("ds", "item_id").orderBy(*order)
-    shown = eligible.withColumnRenamed("item_id", "similar_item_id")
+    shown = stop_loss.without_stopped(
+        eligible.withColumnRenamed("item_id", "similar_item_id"), badcases, "similar_item_id"
+    )
     limits = eligibility.restrictions(items).withColumn("_limits", F.struct("regions", "age_limit"))
     page = F.broadcast(limits.select("ds", "item_id", F.col("_limits").alias("_page")))
     other = F.broadcast(

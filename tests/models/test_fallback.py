@@ -11,6 +11,7 @@ DS = "2024-03-10"
 STATS = "ds date, item_id bigint, is_eligible boolean, target_users_7d int, target_users_28d int"
 ITEMS = "ds date, item_id bigint, category string, regions string, age_limit int"
 PROFILE = "ds date, user_id bigint, region string"
+BADCASES = "ds date, user_id bigint, item_id bigint, stops boolean"
 PAIRS = "ds date, user_id bigint, item_id bigint, targets int"
 
 
@@ -35,8 +36,11 @@ def lists(spark):
         (DS, 7, True, 80, 80),
         (DS, 8, True, 2, 3),
         (DS, 9, False, 99, 99),
+        (DS, 10, True, 95, 95),
     ]
-    free = [(DS, i, c, None, None) for i, c in ((1, "a"), (2, "a"), (3, "a"), (5, "c"), (8, "b"), (9, "d"))]
+    # a bad case keeps 10 from everyone; 1 from one person only; of 3 it is told and not acted on
+    stopped = [("2024-03-05", None, 10, True), (DS, 1, 1, True), (DS, None, 3, False)]
+    free = [(DS, i, c, None, None) for i, c in ((1, "a"), (2, "a"), (3, "a"), (5, "c"), (8, "b"), (9, "d"), (10, "d"))]
     items = [*free, (DS, 4, "b", "north|south", None), (DS, 6, "b", "south", None), (DS, 7, "c", None, 18)]
     people = [(DS, u, "north") for u in (1, 2, 3)] + [(DS, 4, "south"), (DS, 5, None)]
     liked = [
@@ -50,12 +54,14 @@ def lists(spark):
         (DS, 5, 5, 1),
         (DS, 1, 6, 1),
         (DS, 1, 7, 1),
+        (DS, 1, 10, 1),
     ]
     made = build(
         literal(spark, STATS, stats),
         literal(spark, ITEMS, items),
         literal(spark, PROFILE, people),
         literal(spark, PAIRS, liked),
+        literal(spark, BADCASES, stopped),
         days=DayRange.day(DS),
         params=Params(min_region_users=3),
         market=Market(
@@ -98,3 +104,8 @@ def test_of_what_nobody_liked_nothing_is_claimed(lists):
     # user 3 liked item 1, users 4 and 5 liked item 5
     codes = {r["item_id"]: r["reasons"][0]["code"] for r in lists["everyone"]}
     assert codes == {1: "popular", 3: "suggested", 8: "suggested", 5: "popular"}
+
+
+def test_what_a_bad_case_stops_for_everyone_is_in_no_list(lists):
+    # 10 is eligible and liked more than any other, in the north as well
+    assert 10 not in {r["item_id"] for of in lists.values() for r in of}

@@ -12,6 +12,7 @@ DS = "2024-03-10"
 NEIGHBOURS = "ds date, item_id bigint, neighbour_id bigint, similarity double"
 STATS = "ds date, item_id bigint, is_eligible boolean"
 ITEMS = "ds date, item_id bigint, regions string, age_limit int"
+BADCASES = "ds date, user_id bigint, item_id bigint, stops boolean"
 CONTENT = "ds date, item_id bigint, vector array<float>"
 # angles in degrees: 1 and 2 and 3 close together, 5 apart, 4 between but not eligible
 ANGLES = {1: 0, 2: 10, 3: 20, 4: 5, 5: 90}
@@ -37,6 +38,7 @@ def lists(spark, index):
         literal(spark, STATS, [(DS, i, i != 4) for i in VECTORS]),
         literal(spark, CONTENT, [(DS, i, v) for i, v in VECTORS.items()]),
         literal(spark, ITEMS, []),
+        literal(spark, BADCASES, []),
         index,
         days=DayRange.day(DS),
         params=Params(length=3),
@@ -79,6 +81,7 @@ def test_a_day_without_content_has_the_neighbours_of_users(spark, index):
         literal(spark, STATS, [(DS, 1, True), (DS, 3, True)]),
         literal(spark, CONTENT, []),
         literal(spark, ITEMS, []),
+        literal(spark, BADCASES, []),
         index,
         days=DayRange.day(DS),
         params=Params(),
@@ -94,8 +97,25 @@ def test_a_restricted_item_stands_on_pages_of_the_same_restriction_only(spark, i
         literal(spark, STATS, [(DS, i, True) for i in (1, 2, 3, 5)]),
         literal(spark, CONTENT, []),
         literal(spark, ITEMS, items),
+        literal(spark, BADCASES, []),
         index,
         days=DayRange.day(DS),
         params=Params(),
     )
     assert sorted((r["item_id"], r["similar_item_id"]) for r in made.collect()) == [(2, 3), (3, 1), (3, 2)]
+
+
+def test_what_a_bad_case_stops_for_everyone_stands_on_no_page(spark, index):
+    made = build(
+        literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3), (DS, 1, 2, 0.2), (DS, 3, 1, 0.3)]),
+        literal(spark, STATS, [(DS, i, True) for i in (1, 2, 3)]),
+        literal(spark, CONTENT, []),
+        literal(spark, ITEMS, []),
+        # 2 is stopped for one person, whose list this is not
+        literal(spark, BADCASES, [("2024-03-05", None, 3, True), (DS, 7, 2, True)]),
+        index,
+        days=DayRange.day(DS),
+        params=Params(),
+    )
+    # who opens the page of 3 all the same finds others on it
+    assert sorted((r["item_id"], r["similar_item_id"]) for r in made.collect()) == [(1, 2), (3, 1)]
