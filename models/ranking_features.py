@@ -114,6 +114,12 @@ PARTS = (
 PAIR = ("pair_strength", "pair_targets", "pair_purchases", "pair_impressions", "pair_age_days")
 INTEREST = tuple(f"share_{kind}" for kind in KINDS)
 CONTEXT = ("position",)
+SOURCES = (
+    {name: part.table for part in PARTS for name in part.features}
+    | dict.fromkeys(PAIR, "silver.user_item_daily")
+    | dict.fromkeys(INTEREST, "features.user_interests")
+)
+"""The table that each feature of `FEATURES` but the context is read from."""
 FEATURES = (*[name for part in PARTS for name in part.features], *PAIR, *INTEREST, *CONTEXT)
 
 

@@ -193,12 +193,17 @@ def replay_cases(ranker: Ranker, data: Data, order_by: str = "rank") -> Replay:
 
 
 def skewed_features(settings: Settings, ds: dt.date) -> list[str] | None:
-    """Features that the newest ``audit.skew`` of the last week found apart; None where there is none."""
+    """Features that ``audit.skew`` of the last week found apart where it last could judge them; None without a day.
+
+    A day on which a table had been built again says nothing of its features.
+    """
     lake = Lake(settings)
     days = [d for d in lake.days("audit.skew") if ds - dt.timedelta(days=7) < d <= ds]
     if not days:
         return None
-    return sorted(r["feature"] for r in lake.rows("audit.skew", ds=[days[-1]]).to_pylist() if r["verdict"] == "skew")
+    rows = sorted(lake.rows("audit.skew", ds=days).to_pylist(), key=lambda r: r["ds"])
+    newest = {r["feature"]: r["verdict"] for r in rows if r["verdict"] != "healed"}
+    return sorted(feature for feature, verdict in newest.items() if verdict == "skew")
 
 
 @dataclass(frozen=True)

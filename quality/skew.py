@@ -2,25 +2,32 @@
 
 The ranker's inputs of a sample of users are kept as it scores them (``candidates.ranked``). When a pair that
 was scored at the end of a day becomes a training row two days later, its features are joined anew, as known
-at the end of that same day. Both must be equal: a difference is a feature that training and serving compute
-apart, or a table that was rebuilt in between (late rows that healing brought in; a small share is allowed).
+at the end of that same day. Both must be equal: a difference is a feature that training and serving compute apart.
+
+Unless the feature's table was built again after the scoring: late rows that healing brought in change its values by
+right, so that a difference says nothing of the code. ``ops.run`` knows of such builds; the verdict is then *healed*.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from features.windows import spread
 from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
 from models.examples import LABEL_DAYS
-from models.ranking_features import CONTEXT, FEATURES
+from models.ranking_features import CONTEXT, FEATURES, SOURCES
 
 KNOWN_BEFORE = LABEL_DAYS + 1
 """Days between what a training row knows and its ds."""
 COMPARED = tuple(name for name in FEATURES if name not in CONTEXT)
 """Scoring sets the context itself: every candidate is scored as if it stood first."""
+OK, SKEW, HEALED = "ok", "skew", "healed"
+HEALED_DAYS = 7
+"""How far back healing goes: a table without windows of its own is read over days that may have been built again."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +52,21 @@ CONTRACT = Table(
         Column("missing_scored", "bigint", "Pairs without a value when scored, with one in training."),
         Column("missing_trained", "bigint", "Pairs without a value in training, with one when scored."),
         Column("largest", "double", "Largest difference where both have a value.", digits=6),
-        Column("verdict", "string", "ok, or skew.", nullable=False),
+        Column("source", "string", "The table that the feature is read from."),
+        Column("healed", "boolean", "That table was built again after the scoring, as for rows that came late."),
+        Column("verdict", "string", "ok; skew; or healed: they differ, and may by right.", nullable=False),
     ],
     keys=["feature"],
     inputs=[
         TableInput("candidates.ranked", lag=KNOWN_BEFORE, optional=True),
         TableInput("training.examples", optional=True),
+        TableInput("ops.run", lag=KNOWN_BEFORE, days=HEALED_DAYS, optional=True),
     ],
-    checks=[in_set("verdict", ("ok", "skew")), between("share", 0, 1)],
+    checks=[in_set("verdict", (OK, SKEW, HEALED)), between("share", 0, 1)],
 )
 
 
-def build(ranked: DataFrame, examples: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
+def build(ranked: DataFrame, examples: DataFrame, run: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
     scored = ranked.where("scored_features IS NOT NULL").select(
         F.date_add("ds", KNOWN_BEFORE).alias("ds"),
         "user_id",
@@ -68,6 +78,7 @@ def build(ranked: DataFrame, examples: DataFrame, *, days: DayRange, params: Par
             *[
                 F.struct(
                     F.lit(name).alias("feature"),
+                    F.lit(SOURCES[name]).alias("source"),
                     # rounded as the training rows were when they were written
                     F.round(F.try_element_at("scored_features", F.lit(name)), 6).cast("float").alias("scored"),
                     F.col(name).alias("trained"),
@@ -85,7 +96,7 @@ def build(ranked: DataFrame, examples: DataFrame, *, days: DayRange, params: Par
     only_scored = F.col("scored").isNotNull() & F.col("trained").isNull()
     differs = only_trained | only_scored | F.coalesce(apart > params.tolerance * scale, F.lit(False))
     return (
-        pairs.groupBy("ds", "feature")
+        pairs.groupBy("ds", "feature", "source")
         .agg(
             F.count(F.lit(1)).alias("n"),
             F.count_if(differs).alias("different"),
@@ -95,5 +106,29 @@ def build(ranked: DataFrame, examples: DataFrame, *, days: DayRange, params: Par
         )
         .withColumn("known_ds", F.date_sub("ds", KNOWN_BEFORE))
         .withColumn("share", F.col("different") / F.col("n"))
-        .withColumn("verdict", F.when(F.col("share") > params.share, "skew").otherwise("ok"))
+        .join(F.broadcast(built_again(run, days)), ["ds", "source"], "left")
+        .withColumn("healed", F.coalesce("healed", F.lit(False)))
+        .withColumn("verdict", F.when(F.col("share") <= params.share, OK).when(F.col("healed"), HEALED).otherwise(SKEW))
+    )
+
+
+def built_again(run: DataFrame, days: DayRange) -> DataFrame:
+    """``ds, source, healed``: tables that were published again after the scoring that ``ds`` compares with.
+
+    A feature table counts with its own day; the daily aggregate is read over days, any of which may be healed.
+    """
+    back = dt.timedelta(days=KNOWN_BEFORE)
+    known = DayRange(days.first - back, days.last - back)
+    published = run.where("status = 'published'").select("ds", F.col("table").alias("source"), "at_ms")
+    scored = (
+        published.where(F.col("source") == "candidates.ranked").groupBy("ds").agg(F.max("at_ms").alias("scored_ms"))
+    )
+    read = spread(published.where(F.col("source").isin(*set(SOURCES.values()))), known, HEALED_DAYS)
+    other_day = F.col("source").startswith("features.") & (F.col("age") > 0)
+    return (
+        read.where(~other_day)
+        .join(scored, "ds")
+        .where(F.col("at_ms") > F.col("scored_ms"))
+        .select(F.date_add("ds", KNOWN_BEFORE).alias("ds"), "source", F.lit(True).alias("healed"))
+        .distinct()
     )

@@ -22,6 +22,7 @@ from tests.models.test_xgb import examples as planted_examples
 KNOWN, D1, D2 = (dt.date(2024, 3, d) for d in (1, 3, 4))
 RANKED = f"ds date, user_id bigint, item_id bigint, scored_features {scored_features.TYPE}"
 EXAMPLES = "ds date, user_id bigint, item_id bigint, " + ", ".join(f"{name} float" for name in FEATURES)
+RUNS = "ds date, `table` string, status string, at_ms bigint"
 PAIRS = [(user, item) for user in (1, 2) for item in (10, 11)]
 
 
@@ -35,10 +36,15 @@ def trained(user, item, ds=D1, **changes):
     return (ds, user, item, *(values | changes).values())
 
 
-def compared(spark, ranked, examples, days=None, **params):
+def ran(table, ds, at, status="published"):
+    return (ds, table, status, at)
+
+
+def compared(spark, ranked, examples, days=None, runs=(), **params):
     made = skew.build(
         spark.createDataFrame(ranked, RANKED),
         spark.createDataFrame(examples, EXAMPLES),
+        spark.createDataFrame(list(runs), RUNS),
         days=days or DayRange.day(D1),
         params=skew.Params(**params),
     )
@@ -93,6 +99,49 @@ def test_only_pairs_of_the_same_day_are_compared_a_range_as_its_days(spark):
         spark, [r for r in ranked if r[0] == later], [e for e in examples if e[0] == D2], DayRange.day(D2)
     )
     assert single == {key: r for key, r in whole.items() if key[0] == D2}
+
+
+def test_a_table_that_was_built_again_since_says_nothing_of_the_code(spark):
+    """What was scored at 100: user_activity was healed after it, user_profile only before; item_stats failed to be."""
+    evening, before = KNOWN, KNOWN - dt.timedelta(days=3)
+    runs = [
+        ran("features.user_activity", evening, 50),
+        ran("features.user_profile", evening, 60),
+        ran("candidates.ranked", evening, 90),
+        ran("candidates.ranked", evening, 100),
+        ran("features.user_activity", evening, 200),
+        ran("features.item_stats", evening, 210, "failed"),
+        # other days: of features they do not matter; pairs are read over days
+        ran("features.creator_stats", before, 220),
+        ran("features.user_interests", evening + dt.timedelta(days=1), 220),
+        ran("silver.user_item_daily", before, 230),
+    ]
+    names = ("user_clicks_7d", "profile_tenure_days", "item_targets_7d", "creator_items", "share_category")
+    changed = dict.fromkeys((*names, "pair_strength"), -5.0)
+    found = compared(spark, [scored(*p) for p in PAIRS], [trained(*p, **changed) for p in PAIRS], runs=runs)
+    assert {f: r["verdict"] for (_, f), r in found.items() if r["different"]} == {
+        "user_clicks_7d": "healed",
+        "pair_strength": "healed",
+        **dict.fromkeys(names[1:], "skew"),
+    }
+    # where nothing differs it is ok, healed or not
+    row = found[D1, "user_ctr_28d"]
+    assert (row["source"], row["healed"], row["verdict"]) == ("features.user_activity", True, "ok")
+
+
+def test_a_range_knows_what_was_healed_on_each_of_its_days(spark):
+    later = KNOWN + dt.timedelta(days=1)
+    runs = [ran("candidates.ranked", day, 100) for day in (KNOWN, later)]
+    runs.append(ran("features.user_activity", later, 200))
+    ranked = [scored(1, 10), scored(1, 10, later)]
+    examples = [trained(1, 10, ds, user_clicks_7d=-5.0) for ds in (D1, D2)]
+    whole = compared(spark, ranked, examples, DayRange(D1, D2), runs)
+    assert {ds: r["verdict"] for (ds, f), r in whole.items() if f == "user_clicks_7d"} == {D1: "skew", D2: "healed"}
+    for day in (D1, D2):
+        single = compared(spark, ranked, examples, DayRange.day(day), runs)
+        assert {key: r for key, r in single.items() if key[0] == day} == {
+            key: r for key, r in whole.items() if key[0] == day
+        }
 
 
 def test_nothing_scored_makes_no_row(spark):

@@ -120,6 +120,17 @@ def test_an_unknown_ranker_or_option_is_named(settings):
         training.chosen(replace(settings, market=market))
 
 
+def test_skew_is_judged_on_the_last_day_that_can_tell(settings):
+    lake, contract = Lake(settings), discover().table("audit.skew")
+    assert training.skewed_features(settings, LAST) is None
+    verdicts = {"a": ("skew", "healed"), "b": ("skew", "ok"), "c": ("ok", "skew"), "d": ("healed", "healed")}
+    for n, ds in enumerate(DAYS[-2:]):
+        rows = [{"ds": ds, "feature": f, "known_ds": DAYS[0], "verdict": of[n]} for f, of in verdicts.items()]
+        lake.append(contract, rows)
+    assert training.skewed_features(settings, LAST) == ["a", "c"]
+    assert training.skewed_features(settings, DAYS[-2]) == ["a", "b"]
+
+
 def test_a_sequence_is_that_of_the_evening_before_the_showing(settings):
     lake, contract = Lake(settings), discover().table("features.user_sequence")
     # the newest item tells the day: 11 for the first of March, 12 for the second

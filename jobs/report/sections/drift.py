@@ -12,7 +12,7 @@ from jobs.report.terminal import grid, number
 
 QUIET = ("ok", "no_reference", "too_small")
 DRIFTED = ("table", "feature", "verdict", "reason", "psi", "missing_rate", "owner")
-SKEWED = ("feature", "verdict", "n", "different", "share", "known_ds")
+SKEWED = ("feature", "verdict", "source", "n", "different", "share", "known_ds")
 
 
 def gather(night: Night) -> dict[str, Any]:
@@ -33,7 +33,9 @@ def gather(night: Night) -> dict[str, Any]:
 
 def summary(data: dict[str, Any]) -> str:
     counts = ", ".join(f"{n} {verdict.replace('_', ' ')}" for verdict, n in sorted(data["features"].items()))
-    skew = f"; of {data['compared']} features as scored and as trained on, {len(data['skew'])} differ"
+    apart = [r["verdict"] for r in data["skew"]]
+    healed = f", {apart.count('healed')} more because late rows changed their tables since" * ("healed" in apart)
+    skew = f"; of {data['compared']} features as scored and as trained on, {apart.count('skew')} differ{healed}"
     return f"Features against their last four weeks: {counts or 'none yet'}{skew if data['compared'] else ''}."
 
 
@@ -47,13 +49,13 @@ def drift_rows(data: dict[str, Any]) -> list[list[str]]:
 def html(data: dict[str, Any]) -> str:
     if not data["features"] and not data["compared"]:
         return ""
-    skewed = [[r["feature"], r["verdict"], number(r["different"]), number(r["n"])] for r in data["skew"]]
+    skewed = [[r["feature"], r["source"], r["verdict"], number(r["different"]), number(r["n"])] for r in data["skew"]]
     head = ["feature", "table", "verdict", "because of", "PSI", "missing", "owner"]
+    apart = ["feature", "table", "verdict", "pairs that differ", "pairs"]
     return (
         f"<p>{summary(data)}</p>"
         + (table("Features that moved", head, drift_rows(data), (4, 5)) if data["drift"] else "")
-        + (table("Scored and trained apart", ["feature", "verdict", "pairs that differ", "pairs"], skewed, (2, 3)))
-        * bool(skewed)
+        + (table("Scored and trained apart", apart, skewed, (3, 4)) if skewed else "")
     )
 
 
@@ -69,7 +71,7 @@ def problems(data: dict[str, Any]) -> Iterator[Problem]:
         if r["verdict"] == "drift":
             said = f"{r['table']}.{r['feature']} drifted ({r['reason']})."
             yield Problem(WARN, r["table"], said, r["owner"], f"PSI {number(r['psi'])}", "drift")
-    for r in data["skew"]:
+    for r in (r for r in data["skew"] if r["verdict"] == "skew"):
         said = (
             f"{r['feature']} was scored with other values than it is trained on in {r['different']} of {r['n']} pairs."
         )
