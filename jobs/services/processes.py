@@ -153,6 +153,8 @@ def stop(state: State, component: str, *, first: signal.Signals = signal.SIGTERM
         with suppress(*HIDDEN):
             process.kill()
     psutil.wait_procs(alive, timeout=5)
+    # psutil has reaped them behind the back of their handles, which would warn of running processes
+    _CHILDREN[:] = [child for child in _CHILDREN if child.poll() is None]
     record_file(state, component).unlink(missing_ok=True)
 
 
