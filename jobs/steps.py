@@ -341,10 +341,13 @@ def pin_model(ds: str, market: str, run_id: str) -> dict[str, Any]:
     """Decide the model of the day and the weights of its objectives, once."""
     from jobs import objectives
     from models import registry
+    from models.variants import pipelines
 
     settings, day = load_settings(market), dt.date.fromisoformat(ds)
     weights = objectives.pin(settings, day, run_id)
     made = registry.pin(settings, day, run_id)
+    if any(pipeline.ranker == registry.CHALLENGER for pipeline in pipelines(settings.market, day)):
+        registry.pin(settings, day, run_id, registry.CHALLENGER)
     moved = sorted(row["content_type"] for row in weights if row["moved_ds"] == day)
     return {"model": made["model"], "version": made["version"], "weights_moved": moved}
 

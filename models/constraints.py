@@ -9,10 +9,10 @@ from pyspark.sql import functions as F
 
 from models import eligibility
 from models.rules.category_share import CategoryShare
-from models.surfaces import USUAL, Surface
+from models.surfaces import Surface
 
 
-def with_violations(rows: DataFrame, excluded: DataFrame, surfaces: Mapping[str, Surface]) -> DataFrame:
+def with_violations(rows: DataFrame, excluded: DataFrame, plans: Mapping[tuple[str, str], Surface]) -> DataFrame:
     """The rows with ``violations``, the rules of every list that a row breaks.
 
     Parameters
@@ -22,8 +22,8 @@ def with_violations(rows: DataFrame, excluded: DataFrame, surfaces: Mapping[str,
         is_eligible, consents``.
     excluded
         ``user_id, item_id`` that must not be shown: refused, of a blocked author, just bought.
-    surfaces
-        With their length and the ceiling of a category.
+    plans
+        By surface and context, with the length of a list and the ceiling of a category (`models.variants.plans`).
     """
     same_item = Window.partitionBy("surface", "user_id", "item_id")
     same_category = Window.partitionBy("surface", "user_id", "category")
@@ -36,10 +36,10 @@ def with_violations(rows: DataFrame, excluded: DataFrame, surfaces: Mapping[str,
         ),
         "refused, of a blocked author or just bought": F.coalesce("_excluded", F.lit(False)),
         "twice in the list": F.count(F.lit(1)).over(same_item) > 1,
-        "beyond the list's length": F.col("rank") > F.element_at(_by_context(surfaces, _length), key),
-        "on a rank kept for ads": F.array_contains(F.element_at(_by_context(surfaces, _ad_slots), key), F.col("rank")),
+        "beyond the list's length": F.col("rank") > F.element_at(_by_context(plans, _length), key),
+        "on a rank kept for ads": F.array_contains(F.element_at(_by_context(plans, _ad_slots), key), F.col("rank")),
         "above the ceiling of its category": F.col("category").isNotNull()
-        & (F.count(F.lit(1)).over(same_category) > F.element_at(_by_context(surfaces, _ceiling), key)),
+        & (F.count(F.lit(1)).over(same_category) > F.element_at(_by_context(plans, _ceiling), key)),
     }
     marked = excluded.select("user_id", "item_id", F.lit(True).alias("_excluded")).distinct()
     named = [F.when(holds, F.lit(name)) for name, holds in broken.items()]
@@ -50,14 +50,10 @@ def with_violations(rows: DataFrame, excluded: DataFrame, surfaces: Mapping[str,
     )
 
 
-def _by_context(surfaces: Mapping[str, Surface], of):
+def _by_context(plans: Mapping[tuple[str, str], Surface], of):
     """A map from surface/context to a literal."""
-    plans = {
-        f"{name}/{context}": surface.under(context)
-        for name, surface in surfaces.items()
-        for context in (USUAL, *surface.contexts)
-    }
-    return F.create_map(*[part for key, plan in plans.items() for part in (F.lit(key), of(plan))])
+    pairs = [(F.lit(f"{name}/{context}"), of(surface)) for (name, context), surface in plans.items()]
+    return F.create_map(*[part for pair in pairs for part in pair])
 
 
 def _length(surface: Surface):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import reduce
 
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -11,7 +12,8 @@ from features.local_time import WEEKEND
 from features.windows import spread
 from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between
 from jobs.settings import Market
-from models.surfaces import OF_THE_DAY, SIGNALS, surfaces
+from models.surfaces import OF_THE_DAY, SIGNALS
+from models.variants import Pipeline, by_pipeline, pipelines
 
 REQUEST_DAYS = 7
 
@@ -24,7 +26,12 @@ CONTRACT = Table(
     columns=[
         Column("surface", "string", "Where the list is shown."),
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
-        Column("context", "string", "Name of the context.", nullable=False),
+        Column(
+            "context",
+            "string",
+            "Name of the context; behind an @ the variants of experiments whose pipeline the user has.",
+            nullable=False,
+        ),
         *OF_THE_DAY,
     ],
     keys=["surface", "user_id"],
@@ -60,9 +67,17 @@ def build(
         .select("ds", "user_id", *SIGNALS)
     )
     kept = [c.name for c in OF_THE_DAY]
+
+    def context(surface: str) -> SparkColumn:
+        def of(pipeline: Pipeline) -> SparkColumn:
+            suffix = F.lit(pipeline.named(""))
+            return F.concat(pipeline.surfaces[surface].context, suffix)
+
+        return by_pipeline(market, days.last, F.col("user_id"), of)
+
     on = [
-        people.select("ds", F.lit(name).alias("surface"), "user_id", surface.context.alias("context"), *kept)
-        for name, surface in surfaces(market).items()
+        people.select("ds", F.lit(name).alias("surface"), "user_id", context(name).alias("context"), *kept)
+        for name in pipelines(market, days.last)[0].surfaces
     ]
     return reduce(DataFrame.unionByName, on)
 

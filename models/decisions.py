@@ -24,7 +24,7 @@ from models.channels.curated import in_force
 from models.pool import TOLD
 from models.reranking_batches import CANDIDATE, EFFECTS, OUTPUT, PLACED, TOUCH, USER_COLUMNS, Plan, reranker
 from models.rules.rule import chain
-from models.surfaces import USUAL, surfaces
+from models.variants import plans
 
 LOOK_BACK = 7
 SIGNALS = ("is_weekend", "commute_share", "fast_share", "spending_rank")
@@ -106,13 +106,11 @@ def build(
     params: Params,
     market: Market,
 ) -> DataFrame:
-    wanted = surfaces(market)
-    plans = {
-        (name, context): Plan(surface.under(context), chain(surface.under(context).rules, f"Surface {name}, {context}"))
-        for name, surface in wanted.items()
-        for context in (USUAL, *surface.contexts)
+    wanted = {
+        (name, context): Plan(surface, chain(surface.rules, f"Surface {name}, {context}"))
+        for (name, context), surface in plans(market, days.last).items()
     }
-    most = max(surface.candidates for surface in wanted.values())
+    most = max(plan.surface.candidates for plan in wanted.values())
     consenting = user_profile.where("consent_personalisation")
     signals = F.array(F.lit(1.0), *[F.coalesce(F.col(name).cast("double"), F.lit(0.0)) for name in SIGNALS])
     users = (
@@ -123,7 +121,7 @@ def build(
         .join(F.broadcast(learnt(earlier, user_item_daily, params)), "surface", "left")
     )
     given = [*USER_COLUMNS, "candidates", "touched", "curated", "evidence"]
-    made = users.select(*given).mapInArrow(reranker(shelf, days.last, plans, market.repeat_categories), OUTPUT)
+    made = users.select(*given).mapInArrow(reranker(shelf, days.last, wanted, market.repeat_categories), OUTPUT)
     return made.withColumn("ds", F.lit(days.last))
 
 

@@ -14,7 +14,8 @@ from jobs.errors import ContractError
 from jobs.settings import Market
 from models import eligibility
 from models.recall import CHANNELS, depth_of
-from models.surfaces import USUAL, surfaces
+from models.surfaces import USUAL, Surface, surfaces
+from models.variants import by_pipeline
 from quality.badcases import stop_loss
 
 BLOCK_DAYS = 7
@@ -104,10 +105,11 @@ def excluded(
     return pairs.unionByName(theirs).distinct()
 
 
-def quotas_of(market: Market, budget: int) -> dict[str, int]:
+def quotas_of(market: Market, budget: int, of: Mapping[str, Surface] | None = None) -> dict[str, int]:
     """First places of channels that enter whatever their score, so that what is sure does not crowd out what explores.
 
-    One list serves every surface and context: a channel gets the largest quota that one of them asks for.
+    One list serves every surface and context: a channel gets the largest quota that one of them asks for. ``of`` are
+    surfaces other than the market's own: those of a variant.
 
     Raises
     ------
@@ -115,7 +117,7 @@ def quotas_of(market: Market, budget: int) -> dict[str, int]:
         A surface names a channel that there is not, or the quotas leave nothing of the budget.
     """
     found: dict[str, int] = {}
-    for surface in surfaces(market).values():
+    for surface in (surfaces(market) if of is None else of).values():
         for context in (USUAL, *surface.contexts):
             for channel, places in surface.under(context).quotas.items():
                 found[channel] = max(places, found.get(channel, 0))
@@ -149,6 +151,12 @@ def build(
     market: Market,
 ) -> DataFrame:
     weights = {name: each.channel.weight for name, each in CHANNELS.items()} | dict(params.weights)
+    places = by_pipeline(
+        market,
+        days.last,
+        F.col("user_id"),
+        lambda pipeline: by_channel(quotas_of(market, params.budget, pipeline.surfaces), 0),
+    )
     part = F.round(by_channel(weights, 1.0) / (F.lit(params.k) + F.col("rank")), 9)
     source = F.struct((-F.col("part")).alias("order"), "channel", "rank", "score", "seed_item_id")
     fused = (
@@ -157,7 +165,7 @@ def build(
         .groupBy("ds", "user_id", "item_id")
         .agg(
             F.sum("part").alias("score"),
-            F.max(F.col("rank") <= by_channel(quotas_of(market, params.budget), 0)).alias("in_quota"),
+            F.max(F.col("rank") <= places).alias("in_quota"),
             F.array_sort(F.collect_list(source)).alias("_sources"),
         )
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,11 +13,13 @@ from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, ModelInput, Table, TableInput, between
 from jobs.errors import ContractError
+from jobs.settings import Market
 from models.objectives import geometric, weights_of_types
 from models.rankers.ranker import SEQUENCE, describe, load
 from models.ranking_features import FEATURES, Known, assemble
 from models.ranking_features import inputs as feature_inputs
 from models.scored_features import TYPE, given, is_sampled
+from models.variants import ORDERS, RANKERS, by_pipeline, pipelines
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Params:
     sample: float = 0.02
 
     def __post_init__(self) -> None:
-        if self.order_by not in ("rank", "pctr", "fusion"):
+        if self.order_by not in ORDERS:
             raise ContractError(f"candidates.ranked: order_by is {self.order_by!r}, but must be rank, pctr or fusion.")
 
 
@@ -73,6 +76,7 @@ CONTRACT = Table(
     inputs=[
         TableInput("candidates.fused"),
         ModelInput("ranker"),
+        ModelInput("challenger"),
         TableInput("features.user_sequence", optional=True),
         TableInput("silver.items"),
         TableInput("ops.objective_weights", optional=True),
@@ -91,12 +95,14 @@ SCORED = ", ".join(f"{column} double" for column in HEADS.values()) + f", scored
 def build(
     fused: DataFrame,
     ranker: Path | None,
+    challenger: Path | None,
     user_sequence: DataFrame,
     items: DataFrame,
     objective_weights: DataFrame,
     *,
     days: DayRange,
     params: Params,
+    market: Market,
     **known: DataFrame,
 ) -> DataFrame:
     kept = ["ds", "user_id", "item_id", "channel", "channels", "seed_item_id", "fused_score"]
@@ -107,11 +113,8 @@ def build(
         scored = candidates.withColumns(nothing).withColumn("score", F.col("fused_score"))
         scored = scored.withColumn("model_version", F.lit(NO_MODEL))
     else:
-        if describe(ranker)["sequences"]:
-            past = user_sequence.select("ds", "user_id", F.col("items").alias(SEQUENCE))
-            candidates = candidates.join(past, ["ds", "user_id"], "left")
-        heads = _with_heads(candidates, ranker, days, params, Known(known))
-        scored = _ordered(heads, items, objective_weights, params)
+        heads = _scored_by_variants(candidates, ranker, challenger, user_sequence, days, params, market, Known(known))
+        scored = _ordered(heads, items, objective_weights, days, params, market)
     # calibration has plateaus: within one LambdaMART decides, then the fused order, then the key
     best = Window.partitionBy("ds", "user_id").orderBy(
         F.round("score", 9).desc(),
@@ -120,6 +123,30 @@ def build(
         "item_id",
     )
     return scored.withColumn("rank", F.row_number().over(best))
+
+
+def _scored_by_variants(
+    candidates: DataFrame,
+    ranker: Path,
+    challenger: Path | None,
+    user_sequence: DataFrame,
+    days: DayRange,
+    params: Params,
+    market: Market,
+    known: Known,
+) -> DataFrame:
+    """The heads of every candidate, by the model of its user's pipeline; where there is no challenger, the champion."""
+    model = by_pipeline(market, days.last, F.col("user_id"), lambda pipeline: F.lit(pipeline.ranker))
+    champion, other = RANKERS
+    of = {ranker: champion} if challenger is None else {ranker: champion, challenger: other}
+    parts = []
+    for folder, name in of.items():
+        theirs = candidates if len(of) == 1 else candidates.where(model == name)
+        if describe(folder)["sequences"]:
+            past = user_sequence.select("ds", "user_id", F.col("items").alias(SEQUENCE))
+            theirs = theirs.join(past, ["ds", "user_id"], "left")
+        parts.append(_with_heads(theirs, folder, days, params, known).drop(SEQUENCE))
+    return reduce(DataFrame.unionByName, parts)
 
 
 def _with_heads(candidates: DataFrame, ranker: Path, days: DayRange, params: Params, known: Known) -> DataFrame:
@@ -133,17 +160,27 @@ def _with_heads(candidates: DataFrame, ranker: Path, days: DayRange, params: Par
     return scored.withColumn("model_version", F.lit(version))
 
 
-def _ordered(heads: DataFrame, items: DataFrame, objective_weights: DataFrame, params: Params) -> DataFrame:
+def _ordered(
+    heads: DataFrame,
+    items: DataFrame,
+    objective_weights: DataFrame,
+    days: DayRange,
+    params: Params,
+    market: Market,
+) -> DataFrame:
     """Add ``score``, by which lists are ordered."""
-    if params.order_by != "fusion":
-        by = {"rank": F.coalesce("relevance", "pctr"), "pctr": F.col("pctr")}
-        return heads.withColumn("score", by[params.order_by])
-    kinds = items.select("item_id", F.coalesce("content_type", F.lit(UNKNOWN)).alias("content_type"))
-    typed = kinds.join(F.broadcast(weights_of_types(objective_weights)), "content_type")
-    first = {"ctr": params.ctr, "cvr": params.cvr, "seconds": params.dwell}
-    weights = [F.coalesce(name, F.lit(value)) for name, value in first.items()]
-    fused = geometric(F.col("pctr"), F.col("pcvr"), F.col("dwell"), *weights)
-    return heads.join(typed, "item_id", "left").withColumn("score", fused * F.coalesce("level", F.lit(1.0)))
+    orders = {pipeline.order_by or params.order_by for pipeline in pipelines(market, days.last)}
+    by = {"rank": F.coalesce("relevance", "pctr"), "pctr": F.col("pctr")}
+    if "fusion" in orders:
+        kinds = items.select("item_id", F.coalesce("content_type", F.lit(UNKNOWN)).alias("content_type"))
+        typed = kinds.join(F.broadcast(weights_of_types(objective_weights)), "content_type")
+        heads = heads.join(typed, "item_id", "left")
+        first = {"ctr": params.ctr, "cvr": params.cvr, "seconds": params.dwell}
+        weights = [F.coalesce(name, F.lit(value)) for name, value in first.items()]
+        fused = geometric(F.col("pctr"), F.col("pcvr"), F.col("dwell"), *weights)
+        by["fusion"] = fused * F.coalesce("level", F.lit(1.0))
+    score = by_pipeline(market, days.last, F.col("user_id"), lambda pipeline: by[pipeline.order_by or params.order_by])
+    return heads.withColumn("score", score)
 
 
 def scorer(folder: Path, passed: list[str]):

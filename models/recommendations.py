@@ -23,7 +23,7 @@ from jobs.settings import Market
 from models import constraints, eligibility, reasons
 from models.fused import BLOCK_DAYS, excluded
 from models.messages import language_of
-from models.surfaces import surfaces
+from models.variants import plans
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def build(
         .join(_situation(contexts), ["surface", "user_id"], "left")
     )
     out = excluded(user_item_daily, events, items, days, market)
-    checked = constraints.with_violations(rows, out.drop("ds"), surfaces(market))
+    checked = constraints.with_violations(rows, out.drop("ds"), plans(market, days.last))
     return reasons.with_reasons(checked, items, user_interests, params)
 
 

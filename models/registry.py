@@ -23,6 +23,8 @@ from models import model_card
 from models.rankers.ranker import Ranker, load
 
 ROLE = "ranker"
+CHALLENGER = "challenger"
+"""The alias of the newest version, and the role of the one that an experiment's variant is scored by."""
 CARD = "model_card.md"
 """The card among the files of a version's run; its description holds what fits."""
 LONGEST_DESCRIPTION = 5_000
@@ -83,10 +85,14 @@ def card_of(settings: Settings, version: str) -> str:
 
 def champion_of(api: Any, settings: Settings) -> Any | None:
     """The version that the alias champion names, or None."""
+    return _of_alias(api, settings, "champion")
+
+
+def _of_alias(api: Any, settings: Settings, alias: str) -> Any | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        return api.get_model_version_by_alias(model_name(settings), "champion")
+        return api.get_model_version_by_alias(model_name(settings), alias)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
@@ -189,24 +195,30 @@ def fetch(settings: Settings, api: Any, version: str) -> Path:
     return target
 
 
-def pin(settings: Settings, ds: dt.date, run_id: str) -> dict[str, Any]:
+def pin(settings: Settings, ds: dt.date, run_id: str, role: str = ROLE) -> dict[str, Any]:
     """The model that ``ds`` uses, decided once and logged.
 
     A day keeps the pin that it has. A day before the newest pin gets the pin of the nearest earlier
     day, else none (popularity): never a later champion. Any other day gets the champion, if that was
     trained on nothing later than the day.
+
+    Parameters
+    ----------
+    role
+        ``ranker``; or ``challenger``, the newest version, for the variants of an experiment that are scored by it: one
+        that did not pass its gate, was rejected, or is champion by now is none.
     """
     lake = Lake(settings)
-    held = pinned(lake, ROLE, ds)
+    held = pinned(lake, role, ds)
     if held is not None:
         return held
-    pins = [r for r in lake.rows(ops.MODEL_PIN.name).to_pylist() if r["role"] == ROLE]
+    pins = [r for r in lake.rows(ops.MODEL_PIN.name).to_pylist() if r["role"] == role]
     if any(r["ds"] > ds for r in pins):
         earlier = [r for r in pins if r["ds"] < ds]
         row = dict(max(earlier, key=lambda r: (r["ds"], r["at_ms"]))) if earlier else {}
     else:
-        row = _pin_champion(settings, ds)
-    return _write_pin(lake, ds, row, run_id, None)
+        row = _newest_of(settings, ds, role)
+    return _write_pin(lake, ds, row, run_id, None, role)
 
 
 def repin(settings: Settings, ds: dt.date, version: str, reason: str, run_id: str) -> dict[str, Any]:
@@ -247,10 +259,12 @@ def _row_of(settings: Settings, ds: dt.date, version: str) -> dict[str, Any]:
     return _pin_of(settings, api, version)
 
 
-def _write_pin(lake: Lake, ds: dt.date, row: dict[str, Any], run_id: str, reason: str | None) -> dict[str, Any]:
+def _write_pin(
+    lake: Lake, ds: dt.date, row: dict[str, Any], run_id: str, reason: str | None, role: str = ROLE
+) -> dict[str, Any]:
     made = {
         "ds": ds,
-        "role": ROLE,
+        "role": role,
         **{key: row.get(key, "") for key in ("model", "version", "path", "checksum")},
         "run_id": run_id,
         "reason": reason,
@@ -260,12 +274,14 @@ def _write_pin(lake: Lake, ds: dt.date, row: dict[str, Any], run_id: str, reason
     return made
 
 
-def _pin_champion(settings: Settings, ds: dt.date) -> dict[str, Any]:
+def _newest_of(settings: Settings, ds: dt.date, role: str) -> dict[str, Any]:
     api = client(settings)
-    champion = champion_of(api, settings)
-    if champion is None or dt.date.fromisoformat(champion.tags["data_until"]) > ds:
+    found = champion_of(api, settings) if role == ROLE else _of_alias(api, settings, CHALLENGER)
+    if found is None or dt.date.fromisoformat(found.tags["data_until"]) > ds:
         return {}
-    return _pin_of(settings, api, str(champion.version))
+    if role == CHALLENGER and found.tags.get("state") != CHALLENGER:
+        return {}
+    return _pin_of(settings, api, str(found.version))
 
 
 def _pin_of(settings: Settings, api: Any, version: str) -> dict[str, Any]:

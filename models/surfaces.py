@@ -139,8 +139,13 @@ class Surface:
         return found
 
 
-def surfaces(market: Market) -> dict[str, Surface]:
+def surfaces(market: Market, over: Mapping[str, Any] | None = None) -> dict[str, Surface]:
     """Every surface of a market by name: the shipped ones with the market's own options over them.
+
+    Parameters
+    ----------
+    over
+        Options that are laid over these: a variant's.
 
     Raises
     ------
@@ -148,6 +153,7 @@ def surfaces(market: Market) -> dict[str, Surface]:
         An option is unknown or has a value that does not fit; the message names surface and option.
     """
     options = merged(shipped(), _mapping("Surfaces of the market", market.surfaces))
+    options = merged(options, over or {})
     return {name: read_surface(name, values) for name, values in sorted(options.items())}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -17,6 +17,7 @@ from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between
 from jobs.settings import Market
+from quality.experiments.design import design_of
 from quality.lists import (
     between_days,
     count_by_group,
@@ -36,6 +37,7 @@ from quality.metrics.coverage import coverage
 from quality.metrics.gini import gini
 
 LONGEST, HISTORY = 7, 28
+ALL = "all"
 SERVED, FUSED, CHANNEL = "served", "fused", "channel:"
 POPULARITY, OWN_HISTORY = "baseline:popularity", "baseline:own_history"
 
@@ -84,7 +86,7 @@ CONTRACT = Table(
         Column("subject", "string", "served, fused, channel:<name>, baseline:popularity, baseline:own_history."),
         Column("metric", "string", "Metric, a file of quality/metrics."),
         Column("k", "int", "Positions that count."),
-        Column("group", "string", "Users judged: all."),
+        Column("group", "string", "Users judged: all, or those of an experiment.variant with pipelines of its own."),
         Column("value", "double", "Mean over users; coverage and gini over eligible items.", digits=6),
         Column("lo", "double", "Lower end of the 95 % interval over users.", digits=6),
         Column("hi", "double", "Upper end of the 95 % interval over users.", digits=6),
@@ -241,15 +243,32 @@ def build(
 ) -> DataFrame:
     ds = days.last
     given = Inputs(recommendations, recall, fused, user_item_daily, items)
-    pairs = [(days_before(ds, h), h) for h in params.horizons]
     rows: list[dict[str, Any]] = []
-    for list_ds, horizon in pairs:
-        found = counted(given, list_ds, horizon, params, market)
-        if found is not None:
-            rows += figures(ds, (list_ds, horizon), found, eligible(items, list_ds).count(), params)
+    for horizon in params.horizons:
+        list_ds = days_before(ds, horizon)
+        for group, among in {ALL: given, **by_variant(given, list_ds, market)}.items():
+            found = counted(among, list_ds, horizon, params, market)
+            if found is not None:
+                made = figures(ds, (list_ds, horizon), found, eligible(items, list_ds).count(), params)
+                rows += [{**row, "group": group} for row in made]
     # NaN means "cannot be said", which is null in a table
     rows = [{k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()} for row in rows]
     return frame_of(items.sparkSession, CONTRACT, rows)
+
+
+def by_variant(given: Inputs, list_ds: dt.date, market: Market) -> dict[str, Inputs]:
+    """By ``experiment.variant`` the lists and fused candidates of its people, where variants have own pipelines.
+
+    Lists are shown on the day after ``list_ds``: the experiments that ran then count.
+    """
+    design, found = design_of(market), {}
+    for experiment in design.on(days_before(list_ds, -1)):
+        variant = design.variant_column(experiment, F.col("user_id"))
+        for name in experiment.variants if experiment.pipeline else ():
+            lists, fused = (rows.where(variant == name) for rows in (given.recommendations, given.fused))
+            none = given.recall.where(F.lit(False))
+            found[f"{experiment.name}.{name}"] = replace(given, recommendations=lists, fused=fused, recall=none)
+    return found
 
 
 Key = tuple[dt.date, int, str]
@@ -306,7 +325,7 @@ def row(
         "subject": subject,
         "metric": metric,
         "k": int(k),
-        "group": "all",
+        "group": ALL,
         "value": value,
         "lo": low,
         "hi": high,

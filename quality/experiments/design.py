@@ -39,7 +39,7 @@ MOST_DAYS = 56
 CONTROL = "control"
 _HOLDOUT = "holdout"
 _HEX_DIGITS = 15
-_OPTIONS = {"layer", "buckets", "variants", "starts", "ends", "primary", "salt"}
+_OPTIONS = {"layer", "buckets", "variants", "starts", "ends", "primary", "salt", "pipeline"}
 _NEEDED = ("layer", "buckets", "variants", "starts", "ends")
 
 
@@ -59,6 +59,8 @@ class Experiment:
         The metric that decides (quality.experiments.readout).
     salt
         Seed of the draw of variants; the name by default. A new one draws anew.
+    pipeline
+        By variant, what differs for its people from the market's own pipeline (`models.variants`).
     """
 
     name: str
@@ -69,6 +71,7 @@ class Experiment:
     ends: dt.date
     primary: str = "ctr"
     salt: str = ""
+    pipeline: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def variant_of(self, bucket: int) -> str:
         """The variant that owns a bucket of the experiment's own hash."""
@@ -204,8 +207,14 @@ def _experiment(market: str, name: str, options: Mapping[str, Any]) -> Experimen
         raise wrong("starts" if days[0] is None else "ends", "a day as 2024-03-02, and starts not after ends")
     if (days[1] - days[0]).days >= MOST_DAYS:
         raise wrong("ends", f"at most {MOST_DAYS} days after starts, both counted")
+    pipeline = options.get("pipeline", {})
+    fits = isinstance(pipeline, Mapping) and all(isinstance(each, Mapping) for each in pipeline.values())
+    if not fits or not set(pipeline) <= set(variants):
+        raise wrong("pipeline", "variants of the experiment with what differs for them")
     texts = {option: str(options[option]) for option in ("primary", "salt") if option in options}
-    return Experiment(name, str(options["layer"]), buckets, dict(variants), days[0], days[1], **texts)
+    return Experiment(
+        name, str(options["layer"]), buckets, dict(variants), days[0], days[1], **texts, pipeline=pipeline
+    )
 
 
 def _day(value: Any) -> dt.date | None:

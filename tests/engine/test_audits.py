@@ -11,6 +11,7 @@ from jobs.contract import DayRange
 from jobs.runner import conform
 from jobs.settings import Market
 from quality import diversity, evaluation, fairness
+from quality.experiments.design import design_of
 
 D1 = dt.date(2024, 3, 1)
 D2 = dt.date(2024, 3, 2)
@@ -94,6 +95,32 @@ def small(spark):
         ],
         items=items_of(D1, (10, "a"), (11, "a"), (12, "b"), (13, "b"), (15, "c")),
     )
+
+
+def test_variants_with_pipelines_of_their_own_are_judged_beside_each_other(spark):
+    of = {"layer": "l", "buckets": [0, 10_000], "variants": {"control": 1, "new": 1}, "starts": D2, "ends": D2}
+    market = Market("test", experiments={"running": {"mixed": of | {"pipeline": {"new": {"order_by": "pctr"}}}}})
+    design = design_of(market)
+    old, new = (
+        next(u for u in range(1, 99) if design.variant(design.running[0], u) == name) for name in ("control", "new")
+    )
+    frame = evaluation.build(
+        spark.createDataFrame([*recommended(D1, old, [10, 11]), *recommended(D1, new, [11, 10])], RECOMMENDED),
+        spark.createDataFrame([(D1, "popular", old, 10, 1)], CANDIDATE),
+        spark.createDataFrame([(D1, old, 10, 1), (D1, new, 10, 1)], FUSED),
+        spark.createDataFrame([taken(D2, old, 11), taken(D2, new, 11)], PAIRS),
+        spark.createDataFrame(items_of(D1, (10, "a"), (11, "a")), ITEMS),
+        days=TODAY,
+        params=evaluation.Params(horizons=(1,)),
+        market=market,
+    )
+    rows = rows_of(evaluation.CONTRACT, frame)
+    mrr = {r["group"]: (r["value"], r["n"]) for r in rows if (r["subject"], r["metric"]) == ("served", "mrr")}
+    # item 11 is wanted: second in control, first in the variant
+    assert mrr == {"all": (0.75, 2), "mixed.control": (0.5, 1), "mixed.new": (1.0, 1)}
+    # channels are judged over everybody only
+    channels = {r["group"] for r in rows if r["subject"] == "channel:popular"}
+    assert channels == {"all"}
 
 
 def test_served_lists_by_hand(small):

@@ -7,9 +7,11 @@ import datetime as dt
 import pytest
 from pyspark.sql import functions as F
 
+from jobs.contract import DayRange
 from jobs.errors import ContractError
 from jobs.lake import arrow_rows
 from jobs.ops import OBJECTIVE_WEIGHTS
+from jobs.settings import Market
 from models.objectives import geometric
 from models.ranked import Params, _ordered
 
@@ -40,6 +42,7 @@ def test_another_order_is_refused():
         Params(order_by="gmv")
 
 
+DAY, MARKET = DayRange.day("2024-03-10"), Market("demo")
 HEADS = "item_id bigint, pctr double, pcvr double, dwell double, relevance double"
 MOVED = {"first_ctr": 0.6, "first_cvr": 0.3, "first_dwell": 0.1, "ctr": 0.54, "cvr": 0.36, "dwell": 0.1}
 RATES = {"ctr_rate": 0.1, "cvr_rate": 0.05, "dwell_rate": 30.0}
@@ -66,7 +69,7 @@ def test_each_type_is_fused_with_the_weights_of_its_day(tables):
         ],
     )
     made = _ordered(
-        spark.createDataFrame(rows, HEADS), items, spark.createDataFrame(log), Params(order_by="fusion")
+        spark.createDataFrame(rows, HEADS), items, spark.createDataFrame(log), DAY, Params(order_by="fusion"), MARKET
     ).collect()
     score = {r["item_id"]: r["score"] for r in made}
     plain = 0.1**0.6 * 0.05**0.3 * 30**0.1
@@ -79,8 +82,8 @@ def test_each_type_is_fused_with_the_weights_of_its_day(tables):
 def test_other_orders_read_one_head(tables):
     spark = tables("silver.items", [], "2024-03-10").sparkSession
     heads = spark.createDataFrame([(1, 0.1, None, None, 2.5), (2, 0.2, None, None, None)], HEADS)
-    by = {
-        order: [r["score"] for r in _ordered(heads, heads, heads, Params(order_by=order)).orderBy("item_id").collect()]
-        for order in ("rank", "pctr")
-    }
+    by = {}
+    for order in ("rank", "pctr"):
+        made = _ordered(heads, heads, heads, DAY, Params(order_by=order), MARKET)
+        by[order] = [r["score"] for r in made.orderBy("item_id").collect()]
     assert by == {"rank": [2.5, 0.2], "pctr": [0.1, 0.2]}

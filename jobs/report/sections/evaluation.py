@@ -21,12 +21,15 @@ def gather(night: Night) -> list[dict[str, Any]]:
 
     def place(key: tuple[str, int, str]) -> tuple[Any, ...]:
         list_ds, horizon, subject = key
-        kind = 0 if subject == "served" else (1 if subject.startswith("baseline:") else 2)
+        kind = 0 if subject.startswith("served") else (1 if subject.startswith("baseline:") else 2)
         return horizon, list_ds, kind, subject
 
     found: dict[tuple[str, int, str], dict[str, Any]] = {}
     for row in night.audited("audit.evaluation"):
-        key = (row["list_ds"], row["horizon_days"], row["subject"])
+        subject, group = row["subject"], row["group"]
+        if group != "all" and subject != "served":
+            continue
+        key = (row["list_ds"], row["horizon_days"], subject if group == "all" else f"{subject}, {group}")
         new = {"list_ds": key[0], "horizon_days": key[1], "subject": key[2], "n": row["n"], "figures": {}}
         figures = found.setdefault(key, new)["figures"]
         figures[f"{row['metric']}@{row['k']}"] = {name: row[name] for name in ("value", "lo", "hi")}
