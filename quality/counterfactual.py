@@ -135,6 +135,8 @@ CONTRACT = Table(
         Column("displacement_lo", "double", "Lower end of its 95 % interval.", digits=6),
         Column("displacement_hi", "double", "Upper end of it.", digits=6),
         Column("identical", "double", "Part of the pairs whose lists are the same.", digits=6),
+        Column("overlap_limit", "double", "An overlap below it is different.", digits=6),
+        Column("displacement_limit", "double", "A displacement above it is different.", digits=6),
         Column("verdict", "string", "ok, different, or too small."),
     ],
     keys=["attribute", "surface"],
@@ -262,6 +264,7 @@ def figures(found: list[dict[str, Any]], params: Params) -> list[dict[str, Any]]
     for attribute, surface in sorted({(r["attribute"], r["surface"]) for r in found}):
         of = [r for r in found if (r["attribute"], r["surface"]) == (attribute, surface)]
         row: dict[str, Any] = {"attribute": attribute, "surface": surface, "pairs": len(of), "verdict": TOO_SMALL}
+        row |= {"overlap_limit": params.overlap, "displacement_limit": params.displacement}
         for name in ("overlap", "displacement"):
             values = np.round([r[name] for r in of], 9)
             low, high = bootstrap(values)

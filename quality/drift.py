@@ -1,7 +1,9 @@
 """``audit.drift``: which features of the day are not what they were, each with its owner and a verdict.
 
 The reference sets itself: all days with rows among the 28 before ds, at least 7, so that a whole week is in
-it. Until there are 7 the verdict is ``no_reference``, and of a handful of rows it is ``too_small``. Four
+it. Until there are 7 the verdict is ``no_reference``, and of a handful of rows it is ``too_small``. A feature of 28
+days grows for as long after a lake's first day, whatever people do: days on which its window was not full yet are no
+part of its reference, and while there are too few others the verdict is ``young``. Four
 questions are asked of each feature; the worst answer is its verdict, and ``reason`` names the questions that
 led to it:
 
@@ -26,7 +28,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
@@ -36,7 +38,9 @@ from quality.metrics.psi import psi, psi_by_chance, quantile_bins
 
 REFERENCE_DAYS = 28
 OK, MODERATE, DRIFT = "ok", "warn", "drift"
-NO_REFERENCE, TOO_SMALL = "no_reference", "too_small"
+NO_REFERENCE, YOUNG, TOO_SMALL = "no_reference", "young", "too_small"
+SPAN_DAYS = r"_(\d+)d\b"
+"""A feature's name says how many days it is of; else it is of as many as its table reads."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +89,13 @@ CONTRACT = Table(
         Column("reference_first", "date", "First day of the reference with rows."),
         Column("reference_last", "date", "Last day of the reference with rows."),
         Column("owner", "string", "Owner of the table."),
-        Column("verdict", "string", "ok, warn, drift, no_reference or too_small.", nullable=False),
+        Column("verdict", "string", "ok, warn, drift, no_reference, young or too_small.", nullable=False),
         Column("reason", "string", "What led to the verdict: psi, missing, unseen, range, gone; empty where ok."),
     ],
     keys=["table", "feature"],
-    inputs=[TableInput("audit.feature_histograms", days=REFERENCE_DAYS + 1)],
-    checks=[in_set("verdict", (OK, MODERATE, DRIFT, NO_REFERENCE, TOO_SMALL)), between("psi", 0, None)],
+    # twice the reference: whether the lake is older than a window that ends before it
+    inputs=[TableInput("audit.feature_histograms", days=2 * REFERENCE_DAYS + 1)],
+    checks=[in_set("verdict", (OK, MODERATE, DRIFT, NO_REFERENCE, YOUNG, TOO_SMALL)), between("psi", 0, None)],
     grain="day",
 )
 
@@ -134,9 +139,10 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Reference:
-    """The days that a feature is held against."""
+    """The days that a feature is held against; ``seen`` are those too on which its window was not full yet."""
 
     days: int = 0
+    seen: int = 0
     first: dt.date | None = None
     last: dt.date | None = None
 
@@ -147,27 +153,64 @@ Found = dict[tuple[str, str], tuple[Histogram, Reference]]
 def histograms_of(feature_histograms: DataFrame, ds: dt.date) -> Found:
     """Histogram and reference of every feature by table and name, in one query."""
     is_today = F.col("ds") == F.lit(ds)
-    window = feature_histograms.where(F.col("ds").between(F.lit(days_before(ds, REFERENCE_DAYS)), F.lit(ds)))
+    window = with_full_windows(feature_histograms, ds).where(
+        F.col("ds").between(F.lit(days_before(ds, REFERENCE_DAYS)), F.lit(ds))
+    )
+    counts = ~is_today & F.col("full")
     buckets = window.groupBy("table", "feature", "kind", "bucket").agg(
         F.sum(F.when(is_today, F.col("n")).otherwise(0)).alias("today"),
-        F.sum(F.when(is_today, 0).otherwise(F.col("n"))).alias("before"),
-        F.min(F.when(~is_today, F.col("low"))).alias("low"),
-        F.max(F.when(~is_today, F.col("high"))).alias("high"),
+        F.sum(F.when(counts, F.col("n")).otherwise(0)).alias("before"),
+        F.min(F.when(counts, F.col("low"))).alias("low"),
+        F.max(F.when(counts, F.col("high"))).alias("high"),
     )
+    used = F.when(F.col("full"), F.col("ds"))
     references = (
         window.where(~is_today)
         .groupBy("table", "feature")
-        .agg(F.count_distinct("ds").alias("days"), F.min("ds").alias("first"), F.max("ds").alias("last"))
+        .agg(
+            F.count_distinct(used).alias("days"),
+            F.count_distinct("ds").alias("seen"),
+            F.min(used).alias("first"),
+            F.max(used).alias("last"),
+        )
     )
     found = buckets.unionByName(references, allowMissingColumns=True).toPandas()
     days = {
-        (r.table, r.feature): Reference(int(r.days), r.first, r.last) for r in found[found["kind"].isna()].itertuples()
+        (r.table, r.feature): Reference(int(r.days), int(r.seen), r.first, r.last)
+        for r in found[found["kind"].isna()].itertuples()
     }
     of_features = found[found["kind"].notna()].sort_values(["table", "feature", "kind", "bucket"])
     return {
         key: (histogram_of(group), days.get(key, Reference()))
         for key, group in of_features.groupby(["table", "feature"], sort=True)
     }
+
+
+def with_full_windows(feature_histograms: DataFrame, ds: dt.date) -> DataFrame:
+    """Add ``full``: the feature's window held as many days as it is of; older days than can be seen always do.
+
+    The first day of a table counts as the lake's first day, unless it is the oldest that is read at all.
+    """
+    oldest = days_before(ds, 2 * REFERENCE_DAYS)
+    first = F.min("ds").over(Window.partitionBy("table"))
+    named = F.nullif(F.regexp_extract("feature", SPAN_DAYS, 1), F.lit("")).cast("int")
+    of_table = F.create_map(*[F.lit(each) for name, days in spans().items() for each in (name, days)])
+    span = F.least(F.coalesce(named, F.try_element_at(of_table, F.col("table")), F.lit(1)), F.lit(REFERENCE_DAYS))
+    return feature_histograms.where(F.col("ds") >= F.lit(oldest)).withColumn(
+        "full", (first == F.lit(oldest)) | (F.date_diff("ds", first) >= span - 1)
+    )
+
+
+def spans() -> dict[str, int]:
+    """Days that each table of features looks back, through the tables of features that it reads."""
+
+    def of(name: str, above: tuple[str, ...] = ()) -> int:
+        # a state feed reads its own yesterday, which looks back no further than it does itself
+        read = [i for i in CONTRACTS[name].inputs if isinstance(i, TableInput) and i.table not in (name, *above)]
+        behind = {i.table: of(i.table, (name, *above)) - 1 if i.table in CONTRACTS else 0 for i in read}
+        return 1 + max((i.days - 1 + i.lag + behind[i.table] for i in read), default=0)
+
+    return {name: of(name) for name in CONTRACTS}
 
 
 def histogram_of(buckets: pd.DataFrame) -> Histogram:
@@ -257,7 +300,7 @@ def moved(before: np.ndarray, today: np.ndarray, params: Params) -> Shape:
 def verdict(said: Mapping[str, Any], shape: Shape, reference: Reference, params: Params) -> dict[str, str]:
     """The worst answer, and the questions that gave it."""
     if reference.days < params.least_days:
-        return {"verdict": NO_REFERENCE, "reason": ""}
+        return {"verdict": YOUNG if reference.seen >= params.least_days else NO_REFERENCE, "reason": ""}
     if not said["n"]:
         return {"verdict": DRIFT, "reason": "gone"}
     if said["n"] < params.least_rows:

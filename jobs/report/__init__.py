@@ -16,7 +16,7 @@ from typing import Any
 from jobs.report.archive import write_index
 from jobs.report.night import Night
 from jobs.report.page import render_html
-from jobs.report.section import Problem, all_sections
+from jobs.report.section import Problem, all_sections, grouped
 from jobs.report.terminal import render_text
 from jobs.report.verdict import verdict_of
 from jobs.settings import Settings
@@ -46,7 +46,7 @@ def night_report(settings: Settings, ds: dt.date | str) -> dict[str, Any]:
     problems = [
         {"section": section.name, **asdict(problem)}
         for section in all_sections()
-        for problem in section.problems(parts[section.name])
+        for problem in grouped(section.problems(parts[section.name]))
     ]
     problems.sort(key=lambda p: p["severity"])  # stable: fail before warn, then the order of the page
     market = settings.market

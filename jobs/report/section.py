@@ -30,6 +30,9 @@ class Problem:
         Who answers for it; empty where nobody is named.
     figure, threshold
         The figure and the limit that it broke, in words; empty where there is none.
+    kind
+        What is wrong, without the subject: a section's warnings of one kind are one line with a count. Empty where each
+        stands for itself.
     """
 
     severity: str
@@ -38,6 +41,43 @@ class Problem:
     owner: str = ""
     figure: str = ""
     threshold: str = ""
+    kind: str = ""
+
+
+NAMED = 3
+"""Subjects that a line for several warnings names; the section itself shows all."""
+
+
+def grouped(problems: Iterable[Problem]) -> list[Problem]:
+    """Warnings of one kind as one, at the place of the first; what failed stays apart, because each pages its owner.
+
+    Examples
+    --------
+    >>> late = [Problem(WARN, t, f"{t} is late.", "ada", "2 h", "1 h", kind="late") for t in ("a", "b", "c", "d")]
+    >>> [p.said for p in grouped([*late, Problem(FAIL, "e", "e is late.", kind="late")])]
+    ['4 late: a, b, c and 1 more.', 'e is late.']
+    """
+    groups: dict[Any, list[Problem]] = {}
+    for number, each in enumerate(problems):
+        alone = each.severity == FAIL or not each.kind
+        groups.setdefault(number if alone else each.kind, []).append(each)
+    return [of[0] if len(of) == 1 else _together(of) for of in groups.values()]
+
+
+def _together(of: list[Problem]) -> Problem:
+    subjects = list(dict.fromkeys(each.subject for each in of))
+    more = f" and {len(subjects) - NAMED} more" * (len(subjects) > NAMED)
+    said = f"{len(of)} {of[0].kind}: {', '.join(subjects[:NAMED])}{more}."
+    owners, limits = (list(dict.fromkeys(getattr(each, name) for each in of)) for name in ("owner", "threshold"))
+    return Problem(
+        of[0].severity,
+        of[0].kind,
+        said,
+        ", ".join(owner for owner in owners if owner),
+        str(len(of)),
+        limits[0] if len(limits) == 1 else "",
+        of[0].kind,
+    )
 
 
 def no_problems(data: Any) -> Iterable[Problem]:

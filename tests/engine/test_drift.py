@@ -272,6 +272,41 @@ def test_the_reference_sets_itself_from_7_days_on(watch):
     assert (late["verdict"], late["reference_first"], late["reference_last"]) == ("drift", D1, dt.date(2024, 3, 7))
 
 
+def test_a_feature_is_held_against_days_on_which_its_window_was_full(frame):
+    """From the first of March on every feature grows by one a day until its window is full, and stands still then."""
+
+    def of(ds: dt.date, since: dt.date = D1):
+        rows = []
+        for day in (since + dt.timedelta(days=n) for n in range((ds - since).days + 1)):
+            grown = (day - since).days + 1
+            for feature, span in (("clicks_1d", 1), ("clicks_7d", 7), ("clicks_28d", 28)):
+                rows.append((day, ACTIVITY.name, feature, "number", str(min(span, grown)), 100, 0.0, 1.0))
+        made = drift.build(frame(FOUND, rows), days=DayRange.day(ds), params=drift.Params())
+        return {r["feature"]: (r["verdict"], r["reference_first"]) for r in conform(drift.CONTRACT, made).collect()}
+
+    third, tenth = dt.date(2024, 3, 7), dt.date(2024, 3, 28)
+    # of the 8th seven days are behind, of which one had the week's window full
+    assert of(dt.date(2024, 3, 8)) == {
+        "clicks_1d": ("ok", D1),
+        "clicks_7d": ("young", third),
+        "clicks_28d": ("young", None),
+    }
+    assert of(dt.date(2024, 3, 14))["clicks_7d"] == ("ok", third)
+    # the 28th has the first full month, the 4th of April the seventh before it
+    assert of(dt.date(2024, 4, 3))["clicks_28d"] == ("young", tenth)
+    assert of(dt.date(2024, 4, 4))["clicks_28d"] == ("ok", tenth)
+    # a lake that is older than can be seen has windows that were full all the while
+    assert of(dt.date(2024, 5, 30))["clicks_28d"] == ("ok", dt.date(2024, 5, 2))
+
+
+def test_a_table_looks_back_through_the_tables_that_it_reads():
+    found = drift.spans()
+    assert set(found) == set(CONTRACTS) and found["features.user_activity"] >= 28
+    reads = [(name, i) for name, c in CONTRACTS.items() for i in c.inputs if getattr(i, "table", name) in CONTRACTS]
+    others = [(name, i) for name, i in reads if i.table != name]
+    assert others and all(found[name] >= found[i.table] + i.days - 1 + i.lag for name, i in others)
+
+
 def test_a_column_that_is_filled_for_the_first_time_has_drifted(watch):
     rows = days_of(same, last=8)
     found = watch([r if r[0].day > 5 else (*r[:2], None, *r[3:]) for r in rows], ds=dt.date(2024, 3, 8))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import doctest
 import json
 
 import pytest
@@ -10,11 +11,11 @@ import pytest
 from jobs import holds, ops
 from jobs.lake import Lake
 from jobs.ops import DATA_QUALITY
-from jobs.report import night_report, render_html, render_text, write_report
+from jobs.report import night_report, render_html, render_text, section, write_report
 from jobs.report.plots import bars, line
 from jobs.report.section import all_sections
 from jobs.settings import Market, Settings
-from quality import attribution, business_metrics, gmv, health, off_policy, recall_audit
+from quality import attribution, business_metrics, counterfactual, drift, gmv, health, off_policy, recall_audit
 from quality.experiments import readout
 
 DAY = dt.date(2024, 3, 15)
@@ -223,6 +224,72 @@ def test_experiments_estimates_and_recall_are_shown_as_they_are(settings, lake):
     text, page = render_text(report), render_html(report)
     for expected in ("0.020 [-0.010 0.050]", "support is too small", "recall@200", "0.200", "ctr (decides)"):
         assert expected in text and expected in page
+
+
+def compared(lake, surface, overlap, displacement, verdict, pairs=100):
+    limits = {"overlap_limit": 0.95, "displacement_limit": 1.0}
+    figures = {"overlap": overlap, "overlap_lo": overlap - 0.01, "overlap_hi": min(overlap + 0.01, 1.0)}
+    moved = {"displacement": displacement, "displacement_lo": displacement, "displacement_hi": displacement + 0.5}
+    row = {"ds": DAY, "attribute": "gender", "surface": surface, "pairs": pairs, "identical": 0.25, "verdict": verdict}
+    lake.append(counterfactual.CONTRACT, [row | figures | moved | limits])
+
+
+def test_counterfactual_pairs_stand_beside_their_limits(settings, lake):
+    released(lake, DAY, 1)
+    compared(lake, "feed", 0.98, 0.125, "ok")
+    compared(lake, "home", 0.5, 4.0, "different")
+    compared(lake, "similar", 1.0, 0.0, "too small", pairs=3)
+    report = night_report(settings, DAY)
+    text, page = render_text(report), render_html(report)
+    for said in (
+        "gender, feed",
+        "0.980 (0.970 to 0.990)",
+        "at least 0.95",
+        "0.125 (0.125 to 0.625)",
+        "at most 1.00",
+        "ok",
+    ):
+        assert said in page, said
+        assert said in text, said
+    assert [(p["severity"], p["said"], p["threshold"]) for p in report["problems"]] == [
+        (
+            "warn",
+            "Lists follow gender (home): 0.500 of the items are the same, and an item moves by 4.000 places.",
+            "at least 0.95; at most 1.00",
+        ),
+        ("warn", "3 pairs are too few to tell whether lists follow gender (similar).", ""),
+    ]
+
+
+def drifted(lake, table, feature, reason):
+    row = {"ds": DAY, "table": f"features.{table}", "feature": feature, "psi": 0.4, "n": 900, "owner": "people"}
+    lake.append(drift.CONTRACT, [{**row, "verdict": "drift", "reason": reason}])
+
+
+def test_warnings_of_one_kind_are_one_line_with_a_count(settings, lake):
+    released(lake, DAY, 1)
+    for table, feature in (("a", "x"), ("a", "y"), ("b", "x"), ("b", "z")):
+        drifted(lake, table, feature, "psi")
+    drifted(lake, "c", "x", "missing")
+    report = night_report(settings, DAY)
+    assert [(p["said"], p["owner"], p["figure"]) for p in report["problems"]] == [
+        ("4 features drifted (psi): features.a.x, features.a.y, features.b.x and 1 more.", "people", "4"),
+        ("features.c.x drifted (missing).", "people", "PSI 0.400"),
+    ]
+    assert report["verdict"]["said"].endswith("2 to look at.")
+    # the section has every one of them
+    assert all(f"<td>{name}</td>" in render_html(report) for name in ("features.a", "features.b", "features.c"))
+
+
+def test_failures_page_each_by_itself(settings, lake):
+    released(lake, DAY, 1)
+    for table in ("silver.events", "silver.orders"):
+        built(lake, DAY, table, status="failed")
+    assert [p["subject"] for p in night_report(settings, DAY)["problems"] if p["severity"] == "fail"] == [
+        "silver.events",
+        "silver.orders",
+    ]
+    assert doctest.testmod(section).failed == 0
 
 
 def test_the_index_lists_nights_of_any_version(settings, lake):

@@ -38,7 +38,9 @@ def problems(rows: list[dict[str, Any]]) -> Iterator[Problem]:
             said = (
                 f"Lists of {r['subject']}: {r['metric']} is {number(r['value'])}, its limit {number(r['threshold'])}."
             )
-            yield Problem(WARN, f"diversity {r['subject']}", said, r["owner"], interval(r), number(r["threshold"], 2))
+            kind = f"surfaces beyond the limit of {r['metric']}"
+            subject, limit = f"diversity {r['subject']}", number(r["threshold"], 2)
+            yield Problem(WARN, subject, said, r["owner"], interval(r), limit, kind)
 
 
 SECTION = Section("Spread of the lists", 110, gather, html, text, problems)

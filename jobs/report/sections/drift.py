@@ -10,7 +10,7 @@ from jobs.report.page import table
 from jobs.report.section import WARN, Problem, Section
 from jobs.report.terminal import grid, number
 
-QUIET = ("ok", "no_reference", "too_small")
+QUIET = ("ok", "no_reference", "young", "too_small")
 DRIFTED = ("table", "feature", "verdict", "reason", "psi", "missing_rate", "owner")
 SKEWED = ("feature", "verdict", "source", "n", "different", "share", "known_ds")
 
@@ -69,13 +69,16 @@ def text(data: dict[str, Any]) -> list[str]:
 def problems(data: dict[str, Any]) -> Iterator[Problem]:
     for r in data["drift"]:
         if r["verdict"] == "drift":
-            said = f"{r['table']}.{r['feature']} drifted ({r['reason']})."
-            yield Problem(WARN, r["table"], said, r["owner"], f"PSI {number(r['psi'])}", "drift")
+            name = f"{r['table']}.{r['feature']}"
+            because = f"features drifted ({r['reason']})"
+            said = f"{name} drifted ({r['reason']})."
+            yield Problem(WARN, name, said, r["owner"], f"PSI {number(r['psi'])}", "drift", because)
     for r in (r for r in data["skew"] if r["verdict"] == "skew"):
         said = (
             f"{r['feature']} was scored with other values than it is trained on in {r['different']} of {r['n']} pairs."
         )
-        yield Problem(WARN, r["feature"], said, data["owner"], number(r["share"]), "equal")
+        kind = "features were scored with other values than they are trained on"
+        yield Problem(WARN, r["feature"], said, data["owner"], number(r["share"]), "equal", kind)
 
 
 SECTION = Section("Drift and skew", 140, gather, html, text, problems)

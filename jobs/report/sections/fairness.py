@@ -56,7 +56,9 @@ def problems(rows: list[dict[str, Any]]) -> Iterator[Problem]:
     for r in compared(rows):
         if r["verdict"] == "warn":
             said = f"{metric_name(r)} differs by {number(r['value'])} between groups of {r['attribute']}."
-            yield Problem(WARN, f"fairness {r['attribute']}", said, r["owner"], interval(r), number(r["threshold"], 2))
+            kind = f"attributes whose groups differ in {metric_name(r)}"
+            subject, limit = f"fairness {r['attribute']}", number(r["threshold"], 2)
+            yield Problem(WARN, subject, said, r["owner"], interval(r), limit, kind)
 
 
 SECTION = Section("Groups of people", 120, gather, html, text, problems)

@@ -70,7 +70,9 @@ def problems(gates: list[dict[str, Any]]) -> Iterator[Problem]:
             severity = FAIL if verdict_of(b) == "fail" else WARN
             said = f"Gate {gate['gate']}: {b['table']} {b['check']} found {b['observed']}"
             said += f"; {b['waiver']}." if b["waiver"] else "."
-            yield Problem(severity, b["table"], said, b["owner"], b["observed"], b["check"])
+            # a waiver is one decision, which stands for itself
+            kind = "" if b["waiver"] else f"warnings of gate {gate['gate']}, {b['check'].partition('(')[0]}"
+            yield Problem(severity, b["table"], said, b["owner"], b["observed"], b["check"], kind)
 
 
 SECTION = Section("Gates", 40, gather, html, text, problems)

@@ -127,11 +127,14 @@ def text(data: dict[str, Any]) -> list[str]:
     ]
 
 
+KIND = "figures of health beyond their warning lines"
+
+
 def problems(data: dict[str, Any]) -> Iterator[Problem]:
     for f in data["figures"] if data else ():
         if f["verdict"] == "warn":
             said = f"{f['metric']} is {figure(f['value'])}, {f['why']}."
-            yield Problem(WARN, f["metric"], said, data["owner"], figure(f["value"]), lines_of(f))
+            yield Problem(WARN, f["metric"], said, data["owner"], figure(f["value"]), lines_of(f), KIND)
 
 
 SECTION = Section("Health", 50, gather, html, text, problems)

@@ -85,7 +85,8 @@ def problems(data: dict[str, Any]) -> Iterator[Problem]:
                 severity = FAIL if part == "channels" or row["needed"] else WARN
                 said = f"{what} {row['name']} brought nothing; the mean of the week before is {row['mean']:,.0f} rows."
                 owner = data["owners"][part]
-                yield Problem(severity, f"{part[:-1]} {row['name']}", said, owner, "0 rows", f"{row['mean']:,.0f} rows")
+                subject, usual = f"{part[:-1]} {row['name']}", f"{row['mean']:,.0f} rows"
+                yield Problem(severity, subject, said, owner, "0 rows", usual, f"{part} brought nothing")
 
 
 SECTION = Section("What came in, and by which channel", 15, gather, html, text, problems)
