@@ -24,8 +24,8 @@ class Params:
     coverage
         Candidates: a smaller part of the person's categories of interest has candidates, or the missed one has none.
     ctr_error
-        Ranking: the estimated click rate of the item is off by more, relatively; or the missed category ranks
-        below ``top``.
+        Ranking: the estimated click rate of the item is off by more, relatively, and by more than chance moves the
+        observed one; or the missed category ranks below ``top``.
     rule_share
         Policy: at least this part of the showings was set by a rule or quota (curated, ad, exploration); or the
         missed category ranks within ``top`` and was taken out afterwards.
@@ -62,6 +62,7 @@ CONTRACT = Table(
         Column("layer", "string", "Root cause: candidates, ranking, policy, content or delivery."),
         Column("coverage", "double", "Part of the person's categories of interest that had candidates.", digits=6),
         Column("ctr_error", "double", "Estimated by observed click rate, less 1; the market at 0.", digits=6),
+        Column("ctr_noise", "double", "How far chance moves that in 19 of 20 items shown as often.", digits=6),
         Column("rule_share", "double", "Part of the showings that a rule or quota set.", digits=6),
         Column("best_rank", "int", "Best place of the missed category among the ranked candidates."),
     ],
@@ -121,18 +122,27 @@ def coverage_of(interests: DataFrame, places: DataFrame) -> DataFrame:
 
 
 def errors_of(scored: DataFrame, item_stats: DataFrame, params: Params) -> DataFrame:
-    """``item_id, ctr_error``: estimated by observed click rate of items, each against the market's, less 1.
+    """``item_id, ctr_error, ctr_noise``: estimated by observed click rate of items, each against the market's, less 1.
 
     The estimate is for a first place and the observation for all places, so only what differs between items counts.
+    ``ctr_noise`` is the half width of the observed rate's 95 % interval, relatively: a rate p of n showings moves by
+    :math:`1.96 \\sqrt{(1 - p) / (p n)}` of itself.
     """
     everything = Window.partitionBy(F.lit(1))
     estimated = scored.groupBy("item_id").agg(F.avg(F.round("pctr", 6)).alias("estimated"))
-    known = item_stats.where(F.col("impressions_28d") >= params.min_impressions).select("item_id", "ctr_28d")
+    known = item_stats.where(F.col("impressions_28d") >= params.min_impressions).select(
+        "item_id", "ctr_28d", "impressions_28d"
+    )
     ratio = F.try_divide("estimated", "ctr_28d")
+    spread = F.try_divide(1 - F.col("ctr_28d"), F.col("ctr_28d") * F.col("impressions_28d"))
     return (
         estimated.join(known, "item_id")
         .withColumn("ratio", F.round(ratio, 9))
-        .select("item_id", (F.try_divide("ratio", F.median("ratio").over(everything)) - 1).alias("ctr_error"))
+        .select(
+            "item_id",
+            (F.try_divide("ratio", F.median("ratio").over(everything)) - 1).alias("ctr_error"),
+            (1.96 * F.sqrt(spread)).alias("ctr_noise"),
+        )
     )
 
 
@@ -145,9 +155,10 @@ def rules_of(shown: DataFrame, *by: str) -> DataFrame:
 def layer(params: Params) -> SparkColumn:
     """The first layer, in the order of the case's detector, that shows a fault."""
     missed = F.col("category").isNotNull()
+    beyond = F.greatest(F.lit(params.ctr_error), "ctr_noise")
     faults = {
         CANDIDATES: (F.col("coverage") < params.coverage) | (missed & F.col("best_rank").isNull()),
-        RANKING: (F.abs("ctr_error") > params.ctr_error) | (missed & (F.col("best_rank") > params.top)),
+        RANKING: (F.abs("ctr_error") > beyond) | (missed & (F.col("best_rank") > params.top)),
         POLICY: (F.col("rule_share") >= params.rule_share) | (missed & (F.col("best_rank") <= params.top)),
     }
 

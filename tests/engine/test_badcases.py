@@ -314,6 +314,17 @@ def test_the_layer_of_an_item_that_should_not_have_been_shown(layers):
     assert layers[15]["ctr_error"] is None
 
 
+def test_what_chance_explains_is_no_fault_of_the_ranking(spark):
+    # a rate of 0.1 in 100 showings is 0.1 +- 0.06: an estimate that is half as high again says nothing, of 1000 it does
+    stats = [(D, i, n, 0.1) for i, n in ((1, 100), (2, 1000), (3, 5000), (4, 5000), (5, 5000))]
+    ranked = [(day(-1), 9, i, i, 0.15 if i < 3 else 0.1) for i in range(1, 6)]
+    found = caused(spark, [case(i, "title_party", None, i) for i in (1, 2)], stats=stats, ranked=ranked)
+    assert [found[i]["layer"] for i in (1, 2)] == ["content", "ranking"]
+    assert [found[i]["ctr_error"] for i in (1, 2)] == [0.5, 0.5]
+    # 1.96 sqrt(0.9 / (0.1 * 100))
+    assert found[1]["ctr_noise"] == pytest.approx(0.588, abs=1e-6)
+
+
 def test_planted_causes_are_found(spark):
     """200 items that annoy, of which a third each is overestimated, set by a rule, or bad by itself."""
     rng = np.random.default_rng(3)
