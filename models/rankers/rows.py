@@ -129,6 +129,20 @@ def batches(source: Stream, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
         yield _one(pa.Table.from_batches(held))
 
 
+def whole_queries(source: Stream) -> Iterator[pa.RecordBatch]:
+    """As `batches`, but that no (day, user) is cut: its last rows wait for the rest of it."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches(source):
+        table = pa.Table.from_batches([*held, batch])
+        query = query_ids(table)
+        begun = int(np.searchsorted(query, query[-1]))
+        if begun:
+            yield _one(table.slice(0, begun))
+        held = table.slice(begun).to_batches()
+    if held:
+        yield _one(pa.Table.from_batches(held))
+
+
 def _one(table: pa.Table) -> pa.RecordBatch:
     return table.combine_chunks().to_batches()[0]
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from models.rankers.groups import Groups, Reweighing
 from models.rankers.ranker import Ranker, Spec, check_labels, has_both
-from models.rankers.rows import Columns, Stream, batches, feature_matrix, numbers, query_ids, row_weights
+from models.rankers.rows import Columns, Stream, batches, feature_matrix, numbers, query_ids, row_weights, whole_queries
 from models.ranking_features import FEATURES
 
 RANKER = Spec("xgb", "Gradient boosted trees: pCTR, pCVR, dwell and LambdaMART heads.")
@@ -241,8 +241,9 @@ def _query_weights(source: Stream) -> np.ndarray:
 
 def _parts(head: str, source: Stream, weights: dict[str, Reweighing]) -> Iterator[dict[str, np.ndarray]]:
     label = {"ctr": "label", "rank": "label", "cvr": "converted"}.get(head)
-    last, query = None, -1
-    for batch in batches(source):
+    queries = 0
+    # XGBoost takes each batch's queries for others than those before
+    for batch in whole_queries(source) if head == "rank" else batches(source):
         if head == "dwell":
             batch = batch.filter(pa.array(numbers(batch, "dwell_ms") > 0))
         if not batch.num_rows:
@@ -250,10 +251,8 @@ def _parts(head: str, source: Stream, weights: dict[str, Reweighing]) -> Iterato
         target = np.log1p(numbers(batch, "dwell_ms") / 1000) if label is None else numbers(batch, label)
         part = {"data": feature_matrix(batch, FEATURES), "label": target}
         if head == "rank":
-            first = (batch["shown_ds"][0], batch["user_id"][0])
-            query += first != last
-            part["qid"] = query_ids(batch) + query
-            last, query = (batch["shown_ds"][-1], batch["user_id"][-1]), int(part["qid"][-1])
+            part["qid"] = query_ids(batch) + queries
+            queries = int(part["qid"][-1]) + 1
         elif label is not None:
             part["weight"] = row_weights(batch)
             if label in weights:

@@ -14,7 +14,7 @@ from models import evaluation
 from models.evaluation import Figure, Measured, calibration_error, ndcg_of_groups
 from models.promotion_gate import Params as GateParams
 from models.promotion_gate import gate, passed
-from models.rankers import xgb
+from models.rankers import rows, xgb
 from models.rankers.ranker import isotonic
 from models.rankers.rows import feature_matrix, query_ids
 from models.rankers.xgb import XgbParams, XgbRanker
@@ -106,6 +106,21 @@ def test_two_fits_are_equal(planted):
     again = xgb.fit(examples(1), examples(2), SMALL)
     first, second = planted.score(examples(3)), again.score(examples(3))
     assert all(np.array_equal(first[head], second[head]) for head in first)
+
+
+def test_a_query_that_a_batch_would_cut_stays_whole():
+    # batches are of 65,536 rows, which is no multiple of 12 rows a query
+    table = examples(1)
+    many = pa.concat_tables(
+        table.set_column(1, "user_id", pa.array(table["user_id"].to_numpy() + n * USERS)) for n in range(37)
+    )
+    assert many.num_rows == 66_600
+    parts = list(rows.whole_queries(many))
+    assert [part.num_rows for part in parts] == [65_532, 1_056, 12]
+    assert pa.Table.from_batches(parts).equals(many.combine_chunks())
+    # a weight for each query: XGBoost refuses a number other than that of its queries
+    few = XgbParams(trees=2, depth=2, threads=1, min_conversions=50)
+    assert xgb.fit(many, examples(2), few).facts["rows"] == 66_600
 
 
 def test_a_conversion_head_is_fitted_only_where_there_are_enough(planted):
