@@ -49,7 +49,7 @@ class Params:
     min_group: int = 200
     max_coverage_gap: float = 0.15
     max_feature_auc: float = 0.97
-    max_repeated: float = 0.5
+    max_repeated: float = 0.75
     min_cases: int = 20
     max_size_mb: float = 200.0
     min_rows_per_s: float = 20_000.0

@@ -27,7 +27,7 @@ from models.promotion_gate import Line
 from models.rankers.ranker import SEQUENCE, Declared, Ranker, ranker
 from models.rankers.rows import numbers, query_ids
 from models.registry import ROLE
-from quality.badcases.regression import Replay, replay
+from quality.badcases.regression import CONFIRMED, Replay, replay
 
 HELD_DAYS = 2
 """Days held out: the first stops the growth and calibrates, the second judges what came of it."""
@@ -170,26 +170,39 @@ def train(settings: Settings, ds: dt.date, run_id: str) -> dict[str, Any]:
         limits = make_params(
             promotion.Params, dict(settings.market.params.get("models.gate", {})), f"market {settings.market.name}"
         )
-        replayed = replay_cases(fitted, data, order_by)
+        replayed = replay_cases(fitted, data, confirmed_cases(settings, ds), order_by)
         lines = promotion.gate(measured, theirs, limits, skewed_features(settings, ds), replayed)
         run = _Run(ds, run_id, data, fitted, measured, theirs, replayed, lines, champion, params)
         return _log(settings, api, run, Path(work))
 
 
-def replay_cases(ranker: Ranker, data: Data, order_by: str = "rank") -> Replay:
-    """How a ranker does on the bad cases of all the days, held out or not: what it was taught, it must not repeat."""
-    parts = (data.train, data.valid, data.held)
-    whole = pa.concat_tables([part.select(data.train.schema.names) for part in parts])
+def confirmed_cases(settings: Settings, ds: dt.date) -> pa.Array:
+    """Ids of the bad cases up to ``ds`` that a ranker answers for, by the causes in ``audit.badcase``."""
+    lake = Lake(settings)
+    days = [d for d in lake.days("audit.badcase") if ds - dt.timedelta(days=TRAIN_DAYS) < d <= ds]
+    found = lake.rows("audit.badcase", ["case_id", "layer"], ds=days) if days else None
+    if found is None:
+        return pa.array([], pa.int64())
+    return found.filter(pc.is_in(found["layer"], pa.array(CONFIRMED)))["case_id"].combine_chunks()
+
+
+def replay_cases(ranker: Ranker, data: Data, confirmed: pa.Array, order_by: str = "rank") -> Replay:
+    """How a ranker does on the confirmed cases of all the days, held out or not.
+
+    What it was taught it must not repeat. Rows of other cases are neither judged nor judged against.
+    """
+    whole = pa.concat_tables([part.select(data.train.schema.names) for part in (data.train, data.valid, data.held)])
     query = query_ids(whole)
-    beside = np.isin(query, query[pc.is_valid(whole["case_id"]).to_numpy()])
-    rows = whole.filter(pa.array(beside))
+    is_case = pc.is_in(whole["case_id"], confirmed).to_numpy()
+    use = np.isin(query, query[is_case]) & (is_case | pc.is_null(whole["case_id"]).to_numpy())
+    rows, is_case = whole.filter(pa.array(use)), is_case[use]
     if not rows.num_rows:
         return promotion.NOT_REPLAYED
-    case = np.unique(numbers(rows.filter(pc.is_valid(rows["case_id"])), "case_id", np.int64), return_inverse=True)[1]
-    cases = np.full(rows.num_rows, np.nan)
-    cases[pc.is_valid(rows["case_id"]).to_numpy()] = case
+    case = np.full(rows.num_rows, np.nan)
+    # ids use all 64 bits, which a float does not hold: their places among the known ones do
+    case[is_case] = pc.index_in(rows["case_id"], confirmed).filter(pa.array(is_case)).to_numpy()
     order = np.nan_to_num(ranker.order(ranker.score(rows), order_by))
-    return replay(query[beside], cases, numbers(rows, "label", np.int64), order)
+    return replay(query[use], case, numbers(rows, "label", np.int64), order)
 
 
 def skewed_features(settings: Settings, ds: dt.date) -> list[str] | None:

@@ -16,7 +16,8 @@ from typing import Any
 from jobs.contract import NoParams, TableInput
 
 CANDIDATES, RANKING, POLICY = "candidates", "ranking", "policy"
-LAYERS = (CANDIDATES, RANKING, POLICY, "content", "delivery")
+CONTENT, DELIVERY = "content", "delivery"
+LAYERS = (CANDIDATES, RANKING, POLICY, CONTENT, DELIVERY)
 
 
 @dataclass(frozen=True)

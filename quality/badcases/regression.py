@@ -1,8 +1,9 @@
 """Whether a model repeats known bad cases: the set that the promotion gate replays.
 
-The set is the training rows that a bad case named (``case_id``), each beside all else that the same person was shown
-on the same day. A model repeats a case of label 0 (shown wrongly) that it puts among the first places again, and one
-of label 1 (missed) that it does not put there.
+The set is the training rows of confirmed cases, each beside all else that the same person was shown on the same day.
+Confirmed is a case of which ``audit.badcase`` says that a ranker could have known better: ranking or content caused it,
+and not what candidates lacked or what a rule put there. A model repeats a case of label 0 (shown wrongly) that it puts
+among the first places again, and one of label 1 (missed) that it does not put there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from quality.badcases.detector import CONTENT, RANKING
 from quality.intervals import wilson
+
+CONFIRMED = (RANKING, CONTENT)
+"""Layers whose cases a ranker answers for."""
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,9 @@ def test_small_groups_are_not_judged(good):
 # -- past bad cases ------------------------------------------------------------------------------
 
 
+EVERY = pa.array(range(4 * ROWS), pa.int64())
+
+
 def with_cases(table: pa.Table, named: np.ndarray, first: int = 0) -> pa.Table:
     """Rows of which some are bad cases that should not have been shown."""
     case = pa.array(first + np.arange(table.num_rows), pa.int64(), mask=~named)
@@ -193,7 +196,7 @@ def is_case(part: pa.Table) -> np.ndarray:
 def test_a_model_that_puts_bad_cases_back_is_refused_and_one_that_learnt_from_them_is_not(good, replayed_days):
     unmoved = scored_by(replayed_days, true_chance)
     learnt = scored_by(replayed_days, lambda part: np.where(is_case(part), 0.01, true_chance(part)))
-    bad, mended = (training.replay_cases(Oracle(), data) for data in (unmoved, learnt))
+    bad, mended = (training.replay_cases(Oracle(), data, EVERY) for data in (unmoved, learnt))
     # 250 lists a day, each with one case
     assert (bad.n, bad.repeated, mended.n, mended.repeated) == (750, 1.0, 750, 0.0)
     lines = gate(good, None, FEW, replayed=bad)
@@ -203,6 +206,14 @@ def test_a_model_that_puts_bad_cases_back_is_refused_and_one_that_learnt_from_th
     assert passed(gate(good, None, FEW, replayed=mended)) and passed(gate(good, good, FEW, replayed=mended))
     # a limit of the market's own
     assert passed(gate(good, None, dataclasses.replace(FEW, max_repeated=1.0), replayed=bad))
+
+
+def test_what_no_ranker_answers_for_is_neither_judged_nor_judged_against(replayed_days):
+    data = scored_by(replayed_days, true_chance)
+    cases = data.held["case_id"].drop_null().combine_chunks()
+    found = training.replay_cases(Oracle(), data, cases.slice(0, 30))
+    assert (found.n, found.repeated) == (30, 1.0)
+    assert training.replay_cases(Oracle(), data, cases.slice(0, 0)).n == 0
 
 
 def test_a_fit_on_its_cases_does_not_repeat_them(replayed_days):
@@ -216,7 +227,7 @@ def test_a_fit_on_its_cases_does_not_repeat_them(replayed_days):
     ]
     fitted = xgb.fit(*seen, SMALL)
     data = dataclasses.replace(replayed_days, train=seen[0], valid=seen[1], held=seen[1].slice(0, 0))
-    found = training.replay_cases(fitted, data)
+    found = training.replay_cases(fitted, data, EVERY)
     assert found.n == 500 and found.repeated < 0.05
 
 
@@ -226,7 +237,7 @@ def test_too_few_cases_are_said_and_not_passed(good, replayed_days, cases):
     named[np.flatnonzero(is_case(replayed_days.train))[:cases]] = True
     few = with_cases(replayed_days.train.drop_columns(["case_id"]), named)
     data = scored_by(training.Data(few, few.slice(0, 0), few.slice(0, 0), 0), true_chance)
-    found = training.replay_cases(Oracle(), data)
+    found = training.replay_cases(Oracle(), data, EVERY)
     assert found.n == cases
     (line,) = [x for x in gate(good, None, FEW, replayed=found) if x.metric == "regression.replay"]
     assert (line.passed, line.fails) == (False, False)

@@ -120,6 +120,15 @@ def test_an_unknown_ranker_or_option_is_named(settings):
         training.chosen(replace(settings, market=market))
 
 
+def test_cases_that_a_ranker_answers_for_are_replayed_up_to_the_day(settings):
+    lake, contract = Lake(settings), discover().table("audit.badcase")
+    assert training.confirmed_cases(settings, LAST).to_pylist() == []
+    layers = ("ranking", "content", "policy", "candidates", "delivery")
+    for ds in DAYS:
+        lake.append(contract, [{"ds": ds, "case_id": 10 * ds.day + n, "layer": of} for n, of in enumerate(layers)])
+    assert sorted(training.confirmed_cases(settings, DAYS[1]).to_pylist()) == [10, 11, 20, 21]
+
+
 def test_skew_is_judged_on_the_last_day_that_can_tell(settings):
     lake, contract = Lake(settings), discover().table("audit.skew")
     assert training.skewed_features(settings, LAST) is None
