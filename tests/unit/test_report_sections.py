@@ -14,6 +14,8 @@ from jobs.ops import DATA_QUALITY
 from jobs.report import night_report, render_html, render_text, section, write_report
 from jobs.report.plots import bars, line
 from jobs.report.section import all_sections
+from jobs.report.sections.badcases import in_words
+from jobs.report.sections.changes import figure
 from jobs.settings import Market, Settings
 from quality import attribution, business_metrics, counterfactual, drift, gmv, health, off_policy, recall_audit
 from quality.experiments import readout
@@ -182,7 +184,7 @@ def test_health_shows_index_parts_weights_and_what_is_beyond_its_line(settings, 
         "business": 0.3,
     }
     problem = next(p for p in report["problems"] if p["section"] == "health")
-    assert problem["subject"] == "dau" and problem["figure"] == "50.000" and problem["threshold"] == "90.000 to 110.000"
+    assert problem["subject"] == "dau" and problem["figure"] == "50" and problem["threshold"] == "90.000 to 110.000"
     text = render_text(report)
     assert "Health index 0 of 100" in text and "no feed has revenue of ads" in text
 
@@ -300,6 +302,19 @@ def test_the_index_lists_nights_of_any_version(settings, lake):
     write_report(settings, night_report(settings, DAY))
     index = (folder / "index.html").read_text()
     assert index.index("2024-03-15.html") < index.index("2024-03-01.html") and f"{DAY}-x" in index
+
+
+def test_a_count_has_no_decimals_and_evidence_is_in_words():
+    assert [figure(v) for v in (676.0, 0.5, 1.0, 12.25, 34355.4, None)] == [
+        "676",
+        "0.500",
+        "1.000",
+        "12.250",
+        "34,355",
+        "–",
+    ]
+    assert in_words('{"showings":3,"refused_ds":"2024-03-15"}') == "showings 3, refused ds 2024-03-15"
+    assert in_words(None) == ""
 
 
 def test_every_section_stands_nothing_at_all(settings):

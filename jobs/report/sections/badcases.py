@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -67,11 +68,16 @@ def cells(data: dict[str, Any]) -> list[list[Any]]:
     ]
 
 
+def in_words(evidence: str | None) -> str:
+    """The figures of a case as a person reads them: ``showings 3, refused ds 2024-03-15``."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in json.loads(evidence or "{}").items())
+
+
 def html(data: dict[str, Any]) -> str:
     if not data:
         return ""
     whole = sum(data["layers"].values())
-    rows = [[*row, c["evidence"] or ""] for row, c in zip(cells(data), data["cases"])]
+    rows = [[*row, in_words(c["evidence"])] for row, c in zip(cells(data), data["cases"])]
     return (
         bars([(t["type"].replace("_", " "), t["n"], number(t["n"])) for t in data["types"]], "Cases by type")
         + bars(

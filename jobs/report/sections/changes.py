@@ -98,8 +98,9 @@ def change(now: float | None, before: float | None) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A figure with digits by its size."""
-    return number(value, 0 if value is not None and abs(value) >= 1000 else 3)
+    """A figure with digits by its size; a count has none."""
+    whole = value is not None and (abs(value) >= 1000 or (value == int(value) and abs(value) > 1))
+    return number(value, 0 if whole else 3)
 
 
 def rows_of(data: dict[str, Any], part: str) -> list[list[str]]:
