@@ -184,7 +184,7 @@ def test_health_shows_index_parts_weights_and_what_is_beyond_its_line(settings, 
         "business": 0.3,
     }
     problem = next(p for p in report["problems"] if p["section"] == "health")
-    assert problem["subject"] == "dau" and problem["figure"] == "50" and problem["threshold"] == "90.000 to 110.000"
+    assert problem["subject"] == "dau" and problem["figure"] == "50" and problem["threshold"] == "90 to 110"
     text = render_text(report)
     assert "Health index 0 of 100" in text and "no feed has revenue of ads" in text
 
