@@ -288,7 +288,7 @@ FINDING = Table(
     description="Findings of reviews and flags of people, from open to answered; the newest row of a finding holds.",
     columns=[
         Column("finding", "string", "Id: the same cause is the same finding in every review."),
-        Column("kind", "string", "fairness, diversity, health, drift, skew or bias_flag."),
+        Column("kind", "string", "fairness, counterfactual, diversity, health, drift, skew or bias_flag."),
         Column("review", "string", "weekly or quarterly; empty for a flag."),
         Column("status", "string", "open or answered."),
         Column("severity", "string", "low, medium or high."),

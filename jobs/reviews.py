@@ -38,6 +38,8 @@ class Rule:
 
 RULES = (
     Rule("fairness", "audit.fairness", ("attribute", "metric", "horizon_days"), ("warn",), "high"),
+    # such lists are only out where somebody waived the gate's failure
+    Rule("counterfactual", "audit.counterfactual", ("attribute", "surface"), ("different",), "high"),
     Rule("diversity", "audit.diversity", ("subject", "metric"), ("warn",), "medium"),
     Rule("health", "audit.health", ("metric", "dimension", "value_group"), ("warn",), "medium", least_days=2),
     Rule("drift", "audit.drift", ("table", "feature"), ("drift",), "low", least_days=2),

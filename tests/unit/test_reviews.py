@@ -15,7 +15,7 @@ from jobs.contract import DayRange
 from jobs.errors import LandingError, PublishError, SettingsError
 from jobs.lake import Lake
 from jobs.settings import Market, Settings
-from quality import diversity, fairness
+from quality import counterfactual, diversity, fairness
 
 SUNDAY = dt.date(2024, 3, 10)
 BEFORE = SUNDAY - dt.timedelta(days=1)
@@ -54,6 +54,15 @@ def test_what_was_good_or_lies_before_the_week_is_no_finding(settings, lake):
     spread(lake, SUNDAY - dt.timedelta(days=7))
     assert reviews.review(settings, SUNDAY, "weekly", owner_of) == []
     assert len(reviews.review(settings, SUNDAY, "quarterly", owner_of)) == 1
+
+
+def test_lists_that_follow_an_attribute_are_a_finding_though_they_were_let_out(settings, lake):
+    row = {"ds": SUNDAY, "attribute": "gender", "pairs": 100, "overlap": 0.5, "displacement": 4.0}
+    verdicts = {"feed": "different", "home": "ok", "search": "too small"}
+    lake.append(counterfactual.CONTRACT, [row | {"surface": s, "verdict": of} for s, of in verdicts.items()])
+    [found] = reviews.review(settings, SUNDAY, "weekly", owner_of)
+    assert (found["kind"], found["severity"]) == ("counterfactual", "high")
+    assert found["said"] == "attribute gender, surface feed: different on 1 of 7 days, last on 2024-03-10."
 
 
 def test_an_open_finding_is_not_made_again_and_an_answered_one_comes_back_only_by_new_days(settings, lake):
