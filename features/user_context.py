@@ -159,7 +159,7 @@ def _places(by_place: DataFrame, params: Params) -> DataFrame:
         "home_days",
         "work_cell",
         F.col("_work")["work_days"].cast("int").alias("work_days"),
-        F.slice(F.array_sort("_districts"), 1, params.districts)["name"].alias("districts"),
+        F.slice(F.sort_array("_districts"), 1, params.districts)["name"].alias("districts"),
         *_shares(),
         *_swipes(),
     )

@@ -49,7 +49,7 @@ def build(user_daily: DataFrame, user_item_daily: DataFrame, *, days: DayRange, 
     bought = (
         spread(user_item_daily.where("purchases > 0"), days, HORIZON)
         .groupBy("ds", "user_id")
-        .agg(F.array_sort(F.collect_set("item_id")).alias("items"))
+        .agg(F.sort_array(F.collect_set("item_id")).alias("items"))
     )
     return (
         spread(user_daily, days, HORIZON)

@@ -45,7 +45,7 @@ def build(user_item_daily: DataFrame, *, days: DayRange, params: Params) -> Data
         .agg(F.max("last_ms").alias("last_ms"), F.round(F.sum("strength"), 4).alias("strength"))
     )
     step = F.struct((-F.col("last_ms")).alias("order"), "item_id", "last_ms", "strength")
-    steps = F.slice(F.array_sort(F.collect_list(step)), 1, params.length)
+    steps = F.slice(F.sort_array(F.collect_list(step)), 1, params.length)
     return (
         newest.groupBy("ds", "user_id")
         .agg(steps.alias("steps"))

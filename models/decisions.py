@@ -132,7 +132,7 @@ def _by_user(ranked: DataFrame, touched: DataFrame) -> DataFrame:
     return (
         candidate.unionByName(touch, allowMissingColumns=True)
         .groupBy("user_id")
-        .agg(F.array_sort(F.collect_list("candidate")).alias("candidates"), F.collect_list("touch").alias("touched"))
+        .agg(F.sort_array(F.collect_list("candidate")).alias("candidates"), F.collect_list("touch").alias("touched"))
         .where(F.size("candidates") > 0)
     )
 
@@ -168,7 +168,7 @@ def _curated(ranked: DataFrame, curated: DataFrame, market: Market) -> DataFrame
         .withColumn("_nth", F.row_number().over(in_turn))
         .where(F.col("cap").isNull() | (F.col("_nth") <= F.col("cap")))
         .groupBy("surface", "user_id")
-        .agg(F.array_sort(F.collect_list(F.struct("item_id", boost))).alias("curated"))
+        .agg(F.sort_array(F.collect_list(F.struct("item_id", boost))).alias("curated"))
     )
 
 
@@ -202,4 +202,4 @@ def learnt(earlier: DataFrame, user_item_daily: DataFrame, params: Params) -> Da
         )
     )
     row = F.struct("context", "arm", "n", "weights", "squares", "rewards", "gram", "moments")
-    return by_arm.groupBy("surface").agg(F.array_sort(F.collect_list(row)).alias("evidence"))
+    return by_arm.groupBy("surface").agg(F.sort_array(F.collect_list(row)).alias("evidence"))

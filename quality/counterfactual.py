@@ -186,7 +186,7 @@ def changed(value: Any, attribute: str, of_all: Any) -> Any:
     """
     if not isinstance(value, DataFrame) or not {"user_id", attribute} <= set(value.columns):
         return value
-    values = of_all.agg(F.array_sort(F.collect_set(attribute)).alias("_values"))
+    values = of_all.agg(F.sort_array(F.collect_set(attribute)).alias("_values"))
     place = F.array_position("_values", F.col(attribute))
     following = F.try_element_at("_values", (place % F.size("_values") + 1).cast("int"))
     return (
@@ -211,7 +211,8 @@ def replay(stages: Sequence[Node], given: Mapping[str, Any], days: DayRange, mar
         if "market" in inspect.signature(stage.build).parameters:
             arguments["market"] = market
         options = make_params(stage.params, dict(market.params.get(stage.name, {})), f"params of {stage.name}")
-        made[stage.name] = shaped(stage.contract, stage.build(**arguments, days=days, params=options))
+        # kept, as the night keeps a table: what reads it twice would else make it twice, and what that reads
+        made[stage.name] = shaped(stage.contract, stage.build(**arguments, days=days, params=options)).localCheckpoint()
     return made[stages[-1].name]
 
 
@@ -228,7 +229,7 @@ def shaped(contract: Table, frame: DataFrame) -> DataFrame:
 
 def ordered(decided: DataFrame) -> DataFrame:
     """``surface, user_id, items``: each list's items by rank."""
-    by_rank = F.array_sort(
+    by_rank = F.sort_array(
         F.transform("placed", lambda p: F.struct(p["rank"].alias("rank"), p["item_id"].alias("item")))
     )
     return decided.select("surface", "user_id", F.transform(by_rank, lambda p: p["item"]).alias("items"))

@@ -135,7 +135,7 @@ def own_history(
     # rounded, because sums of floats depend on the order of the partitions and ties must not
     weight = F.round(F.sum(F.col("strength") * F.pow(F.lit(0.5), age / F.lit(half_life))), 6)
     of_item = acted.groupBy("user_id", "item_id").agg((-weight).alias("order"))
-    ordered = F.array_sort(F.collect_list(F.struct("order", "item_id")))
+    ordered = F.sort_array(F.collect_list(F.struct("order", "item_id")))
     best = F.transform(F.slice(ordered, 1, longest), lambda p: p["item_id"])
     return of_item.groupBy("user_id").agg(best.alias("own"))
 

@@ -116,7 +116,7 @@ def popular(user_item_daily: DataFrame, allowed: DataFrame, list_ds: dt.date, da
     taken = user_item_daily.where(between_days(days_before(list_ds, days - 1), list_ds) & (F.col("targets") > 0))
     users = taken.groupBy("item_id").agg(F.count_distinct("user_id").alias("users")).join(allowed, "item_id")
     best = users.orderBy(F.desc("users"), "item_id").limit(pool)
-    ranked = F.array_sort(F.collect_list(F.struct((-F.col("users")).alias("order"), "item_id")))
+    ranked = F.sort_array(F.collect_list(F.struct((-F.col("users")).alias("order"), "item_id")))
     return best.agg(F.transform(ranked, lambda p: p["item_id"]).alias("pool"))
 
 
