@@ -31,6 +31,7 @@ from models.objective_weights import (
     decide,
 )
 from models.ranked import Params as Ranking
+from models.served_order import ServedOrder
 
 TABLE = "silver.content_daily"
 OPTIONS = "models.objective_weights"
@@ -80,11 +81,22 @@ def newest(log: Iterable[Row], ds: dt.date) -> dict[str, Row]:
     return dict(sorted(found.items()))
 
 
+def served_order(settings: Settings, ds: dt.date) -> ServedOrder:
+    """What orders lists on a day, with the newest weights up to it."""
+    log = [row for row in Lake(settings).rows(ops.OBJECTIVE_WEIGHTS.name).to_pylist() if row["ds"] <= ds]
+    newest_ds = max((row["ds"] for row in log), default=ds)
+    return ServedOrder.of_day(_options(settings).order_by, first_weights(settings), newest(log, newest_ds).values())
+
+
 def first_weights(settings: Settings) -> Weights:
     """The weights that the market starts with: options of ``candidates.ranked``."""
-    market = settings.market
-    options = make_params(Ranking, dict(market.params.get("candidates.ranked", {})), f"market {market.name}")
+    options = _options(settings)
     return Weights(options.ctr, options.cvr, options.dwell)
+
+
+def _options(settings: Settings) -> Ranking:
+    market = settings.market
+    return make_params(Ranking, dict(market.params.get("candidates.ranked", {})), f"market {market.name}")
 
 
 def _decided(settings: Settings, lake: Lake, log: list[Row], ds: dt.date, run_id: str) -> list[Row]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from models.rankers.ranker import Ranker
 from models.rankers.rows import feature_matrix, numbers, query_ids
 from models.ranking_features import CONTEXT, INTEREST
+from models.served_order import ServedOrder
 
 BOOTSTRAPS = 200
 LENGTH = 10
@@ -20,6 +21,7 @@ PERSONALISED = 5
 HEAD_SHARE = 0.2
 """Share of the items, the most popular first, that are not of the long tail."""
 NEW_DAYS = 30
+BY_RANK, FUSED = ServedOrder(), ServedOrder("fusion")
 GROUP = "group:"
 """Prefix of the columns of held-out rows that say which group the user is of."""
 
@@ -105,7 +107,9 @@ def _places(group: np.ndarray) -> np.ndarray:
     return np.arange(len(group)) - np.repeat(starts, np.diff(np.r_[starts, len(group)]))
 
 
-def evaluate(ranker: Ranker, held: pa.Table, seed: int = 7, order_by: str = "rank", size_mb: float = 0.0) -> Measured:
+def evaluate(
+    ranker: Ranker, held: pa.Table, seed: int = 7, order: ServedOrder = BY_RANK, size_mb: float = 0.0
+) -> Measured:
     """Measure a ranker on rows that it never saw.
 
     Parameters
@@ -114,8 +118,8 @@ def evaluate(ranker: Ranker, held: pa.Table, seed: int = 7, order_by: str = "ran
         A fitted ranker.
     held
         Rows of ``training.examples``, and any columns ``group:<attribute>``.
-    order_by
-        The head that orders lists where it is fitted.
+    order
+        What orders the lists that are served.
     """
     ordered = held.sort_by([("shown_ds", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
     label, group = numbers(ordered, "label"), query_ids(ordered)
@@ -124,8 +128,9 @@ def evaluate(ranker: Ranker, held: pa.Table, seed: int = 7, order_by: str = "ran
     seconds = time.perf_counter() - started
     finite = float(np.mean([np.isfinite(s).mean() for s in scores.values()]))
     scores = {head: np.nan_to_num(values) for head, values in scores.items()}
-    lists = _Lists(ordered, group, ranker.order(scores, order_by))
-    by_user = ndcg_of_groups(label, ranker.order(scores, order_by), group)
+    served = order.of(scores, ordered)
+    lists = _Lists(ordered, group, served)
+    by_user = ndcg_of_groups(label, served, group)
     drawn = _user_samples(group, seed)
     attributes = _attributes(ordered)
     first = np.flatnonzero(np.r_[True, np.diff(group) != 0])
@@ -154,9 +159,9 @@ def _orders(
     by_user: np.ndarray,
     seed: int,
 ) -> dict[str, Figure]:
-    """NDCG@10 of the lists, of each head that orders, and of popularity."""
+    """NDCG@10 of the lists as they are served, of each order that they could have, and of popularity."""
     popular = np.nan_to_num(feature_matrix(ordered, ("item_target_users_7d",))[:, 0])
-    others = {"pctr": scores["pctr"], "popularity": popular}
+    others = {"pctr": scores["pctr"], "popularity": popular, "fusion": FUSED.of(scores, ordered)}
     if "rank" in scores:
         others["lambdamart"] = scores["rank"]
     return {"ndcg_at_10": mean_of(by_user, seed)} | {

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import ops
+from jobs import objectives, ops
 from jobs.contract import digest, make_params
 from jobs.errors import ContractError
 from jobs.lake import Lake
@@ -22,11 +22,12 @@ from jobs.runner import code_version
 from jobs.settings import Settings
 from models import model_card, plots, registry
 from models import promotion_gate as promotion
-from models.evaluation import GROUP, Measured, evaluate
+from models.evaluation import BY_RANK, GROUP, Measured, evaluate
 from models.promotion_gate import Line
 from models.rankers.ranker import SEQUENCE, Declared, Ranker, ranker
 from models.rankers.rows import numbers, query_ids
 from models.registry import ROLE
+from models.served_order import CONTENT_TYPE, ServedOrder
 from quality.badcases.regression import CONFIRMED, Replay, replay
 
 HELD_DAYS = 2
@@ -82,6 +83,7 @@ def training_set(settings: Settings, ds: dt.date, sequences: tuple[str, ...] = (
     whole = whole.sort_by([("ds", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
     if SEQUENCE in sequences:
         whole = _with_sequences(lake, whole)
+    whole = _with_content_types(lake, whole, ds)
     calibrating, judged = (pa.scalar(day) for day in days[-HELD_DAYS:])
     held = whole.filter(pc.equal(whole["ds"], judged))
     return Data(
@@ -101,6 +103,16 @@ def _with_sequences(lake: Lake, rows: pa.Table) -> pa.Table:
     at = [key.get(pair) for pair in zip(rows["_evening"].to_pylist(), rows["user_id"].to_pylist(), strict=True)]
     items = past["items"].combine_chunks().take(pa.array(at, pa.int64()))
     return rows.drop_columns(["_evening"]).append_column(SEQUENCE, items)
+
+
+def _with_content_types(lake: Lake, rows: pa.Table, ds: dt.date) -> pa.Table:
+    """Add the kind of each item, by which the weights of the objectives differ; never to fit with."""
+    days = [d for d in lake.days("silver.items") if d <= ds]
+    if not days:
+        return rows
+    items = lake.rows("silver.items", ["item_id", CONTENT_TYPE], ds=[days[-1]])
+    at = pc.index_in(rows["item_id"], items["item_id"]).combine_chunks()
+    return rows.append_column(CONTENT_TYPE, items[CONTENT_TYPE].combine_chunks().take(at))
 
 
 def _with_groups(lake: Lake, settings: Settings, held: pa.Table, ds: dt.date) -> pa.Table:
@@ -163,14 +175,14 @@ def train(settings: Settings, ds: dt.date, run_id: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / ROLE
         fitted.save(folder)
-        order_by = settings.market.params.get("candidates.ranked", {}).get("order_by", "rank")
+        order = objectives.served_order(settings, ds)
         size = sum(f.stat().st_size for f in folder.rglob("*")) / 2**20
-        measured = evaluate(fitted, data.held, order_by=order_by, size_mb=size)
-        theirs = evaluate(rival, data.held, order_by=order_by) if rival else None
+        measured = evaluate(fitted, data.held, order=order, size_mb=size)
+        theirs = evaluate(rival, data.held, order=order) if rival else None
         limits = make_params(
             promotion.Params, dict(settings.market.params.get("models.gate", {})), f"market {settings.market.name}"
         )
-        replayed = replay_cases(fitted, data, confirmed_cases(settings, ds), order_by)
+        replayed = replay_cases(fitted, data, confirmed_cases(settings, ds), order)
         lines = promotion.gate(measured, theirs, limits, skewed_features(settings, ds), replayed)
         run = _Run(ds, run_id, data, fitted, measured, theirs, replayed, lines, champion, params)
         return _log(settings, api, run, Path(work))
@@ -186,7 +198,7 @@ def confirmed_cases(settings: Settings, ds: dt.date) -> pa.Array:
     return found.filter(pc.is_in(found["layer"], pa.array(CONFIRMED)))["case_id"].combine_chunks()
 
 
-def replay_cases(ranker: Ranker, data: Data, confirmed: pa.Array, order_by: str = "rank") -> Replay:
+def replay_cases(ranker: Ranker, data: Data, confirmed: pa.Array, order: ServedOrder = BY_RANK) -> Replay:
     """How a ranker does on the confirmed cases of all the days, held out or not.
 
     What it was taught it must not repeat. Rows of other cases are neither judged nor judged against.
@@ -201,8 +213,8 @@ def replay_cases(ranker: Ranker, data: Data, confirmed: pa.Array, order_by: str 
     case = np.full(rows.num_rows, np.nan)
     # ids use all 64 bits, which a float does not hold: their places among the known ones do
     case[is_case] = pc.index_in(rows["case_id"], confirmed).filter(pa.array(is_case)).to_numpy()
-    order = np.nan_to_num(ranker.order(ranker.score(rows), order_by))
-    return replay(query[use], case, numbers(rows, "label", np.int64), order)
+    scores = {head: np.nan_to_num(values) for head, values in ranker.score(rows).items()}
+    return replay(query[use], case, numbers(rows, "label", np.int64), order.of(scores, rows))
 
 
 def skewed_features(settings: Settings, ds: dt.date) -> list[str] | None:

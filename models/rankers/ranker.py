@@ -82,10 +82,6 @@ class Ranker(ABC):
     def heads(self) -> tuple[str, ...]:
         """Names of the scores, in order."""
 
-    def order(self, scores: dict[str, np.ndarray], by: str = "rank") -> np.ndarray:
-        """What lists are ordered by: the head ``by`` where it is fitted, else pCTR."""
-        return scores[by if by in self.heads else "pctr"]
-
     @abstractmethod
     def raw(self, columns: Columns) -> dict[str, np.ndarray]:
         """The heads before calibration, float64."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
@@ -12,8 +14,10 @@ from jobs.errors import ContractError
 from jobs.lake import arrow_rows
 from jobs.ops import OBJECTIVE_WEIGHTS
 from jobs.settings import Market
+from models.objective_weights import Weights
 from models.objectives import geometric
 from models.ranked import Params, _ordered
+from models.served_order import ServedOrder
 
 ROWS = [
     ("all", 0.25, 0.05, 32.0),
@@ -43,6 +47,7 @@ def test_another_order_is_refused():
 
 
 DAY, MARKET = DayRange.day("2024-03-10"), Market("demo")
+FUSION = Params(order_by="fusion")
 HEADS = "item_id bigint, pctr double, pcvr double, dwell double, relevance double"
 MOVED = {"first_ctr": 0.6, "first_cvr": 0.3, "first_dwell": 0.1, "ctr": 0.54, "cvr": 0.36, "dwell": 0.1}
 RATES = {"ctr_rate": 0.1, "cvr_rate": 0.05, "dwell_rate": 30.0}
@@ -87,3 +92,38 @@ def test_other_orders_read_one_head(tables):
         made = _ordered(heads, heads, heads, DAY, Params(order_by=order), MARKET)
         by[order] = [r["score"] for r in made.orderBy("item_id").collect()]
     assert by == {"rank": [2.5, 0.2], "pctr": [0.1, 0.2]}
+
+
+def test_numpy_orders_as_spark_does(spark, tables):
+    """Plateaus, types with weights of their own, and heads that are missing."""
+    rng = np.random.default_rng(3)
+    n = 400
+    heads = {
+        "item_id": np.arange(n),
+        "pctr": np.round(rng.uniform(0, 0.6, n), 1),
+        "pcvr": np.round(rng.uniform(0, 0.3, n), 1),
+        "dwell": np.round(rng.uniform(0, 90, n), -1),
+        "relevance": np.round(rng.normal(size=n), 1),
+    }
+    kinds = rng.choice(["video", "article"], n)
+    items = [{"item_id": int(i), "content_type": str(k)} for i, k in zip(heads["item_id"], kinds)]
+    row = {"ds": dt.date(2024, 3, 10), "content_type": "video", "at_ms": 1, **MOVED, **RATES}
+    log = arrow_rows(OBJECTIVE_WEIGHTS, [row])
+    frame = spark.createDataFrame(pa.table(heads).to_pandas(), HEADS)
+    made = _ordered(frame, tables("silver.items", items, "2024-03-10"), spark.createDataFrame(log), DAY, FUSION, MARKET)
+    by_spark = (
+        made.orderBy(F.round("score", 9).desc(), F.round("relevance", 6).desc(), "item_id")
+        .select("item_id")
+        .toPandas()["item_id"]
+    )
+    order = ServedOrder.of_day("fusion", Weights(), log.to_pylist())
+    scores = {"rank": heads["relevance"], **{name: heads[name] for name in ("pctr", "pcvr", "dwell")}}
+    served = order.of(scores, pa.table({"content_type": kinds}))
+    by_numpy = np.lexsort((heads["item_id"], -served))
+    assert by_numpy.tolist() == by_spark.tolist()
+
+
+def test_an_order_without_heads_is_the_one_that_is_left():
+    scores = {"pctr": np.array([0.1, 0.3, 0.2])}
+    for by in ("rank", "pctr", "fusion"):
+        assert ServedOrder(by).of(scores, {}).tolist() == [0, 2, 1]

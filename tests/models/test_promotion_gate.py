@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from models import training
-from models.evaluation import GROUP, evaluate
+from models.evaluation import FUSED, GROUP, evaluate
 from models.promotion_gate import Params, gate, passed
 from models.rankers import xgb
 from models.rankers.xgb import XgbParams, XgbRanker
@@ -242,3 +242,27 @@ def test_too_few_cases_are_said_and_not_passed(good, replayed_days, cases):
     (line,) = [x for x in gate(good, None, FEW, replayed=found) if x.metric == "regression.replay"]
     assert (line.passed, line.fails) == (False, False)
     assert line.why == f"{cases} past bad cases are too few to replay: 20 are needed, so nothing was judged"
+
+
+class Parts(XgbRanker):
+    """A ranker whose heads are given columns."""
+
+    def raw(self, columns):
+        return {head: columns[f"_{head}"].to_numpy().astype(float) for head in self.heads}
+
+    @property
+    def heads(self):
+        return ("pctr", "pcvr", "rank")
+
+
+def test_the_order_that_is_served_is_judged_and_not_a_head_alone(held):
+    """LambdaMART and pCTR of the challenger are the truth; its pCVR turns lists upside down."""
+    chance = true_chance(held)
+    rows = held.append_column("_pctr", pa.array(chance)).append_column("_rank", pa.array(chance))
+    sound = evaluate(Parts(), rows.append_column("_pcvr", pa.array(0.5 * chance)), order=FUSED)
+    reversed_ = rows.append_column("_pcvr", pa.array(chance * np.clip((1 - chance) ** 9, 1e-6, 1)))
+    # the heads by themselves order as well as before
+    assert refused(gate(evaluate(Parts(), reversed_), sound, FEW)) == []
+    served = evaluate(Parts(), reversed_, order=FUSED)
+    assert served.figures["ndcg_at_10_lambdamart"] == sound.figures["ndcg_at_10_lambdamart"]
+    assert "ndcg_at_10 - champion" in refused(gate(served, sound, FEW))
