@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import objectives, ops
+from jobs import cluster, objectives, ops
 from jobs.contract import digest, make_params
 from jobs.errors import ContractError
 from jobs.lake import Lake
@@ -24,6 +24,7 @@ from models import model_card, plots, registry
 from models import promotion_gate as promotion
 from models.evaluation import BY_RANK, GROUP, Measured, evaluate
 from models.promotion_gate import Line
+from models.rankers import xgb, xgb_cluster
 from models.rankers.ranker import SEQUENCE, Declared, Ranker, ranker
 from models.rankers.rows import numbers, query_ids
 from models.registry import ROLE
@@ -171,7 +172,7 @@ def train(settings: Settings, ds: dt.date, run_id: str) -> dict[str, Any]:
     rival = registry.load_version(settings, api, champion.version) if champion else None
     sequences = (*declared.spec.sequences, *(rival.spec.sequences if rival else ()))
     data = training_set(settings, ds, sequences)
-    fitted = declared.fit(data.train, data.valid, params)
+    fitted = fit_ranker(settings, declared, params, data)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / ROLE
         fitted.save(folder)
@@ -186,6 +187,33 @@ def train(settings: Settings, ds: dt.date, run_id: str) -> dict[str, Any]:
         lines = promotion.gate(measured, theirs, limits, skewed_features(settings, ds), replayed)
         run = _Run(ds, run_id, data, fitted, measured, theirs, replayed, lines, champion, params)
         return _log(settings, api, run, Path(work))
+
+
+def fit_ranker(settings: Settings, declared: Declared, params: Any, data: Data) -> Ranker:
+    """Fit here, or on the Spark cluster that the market names.
+
+    Raises
+    ------
+    ContractError
+        A cluster is named for a ranker that is not fitted on one.
+    """
+    found = cluster.cluster_of(settings)
+    if found is None:
+        return declared.fit(data.train, data.valid, params)
+    if declared.spec is not xgb.RANKER:
+        raise ContractError(
+            f"Ranker {declared.spec.name} is fitted on one machine, xgb alone on a cluster: choose xgb, or take "
+            f"{cluster.OPTIONS} out of the params of market {settings.market.name}."
+        )
+    with cluster.exchange(settings, found) as folder:
+        return xgb_cluster.fit(
+            data.train,
+            data.valid,
+            params,
+            folder,
+            lambda at: cluster.submit(found, cluster.TRAIN_XGB, str(at)),
+            found.workers,
+        )
 
 
 def confirmed_cases(settings: Settings, ds: dt.date) -> pa.Array:

@@ -121,10 +121,10 @@ def fit(train: Stream, valid: pa.Table, params: XgbParams, start: XgbRanker | No
     ContractError
         There is no positive or no negative row to learn from.
     """
-    facts, weights = _counted(train, params)
+    facts, weights = counted(train, params)
     check_labels(facts["clicks"], facts["rows"])
     ranker = XgbRanker(facts={**facts, "params": asdict(params), "valid_rows": valid.num_rows, "curves": {}})
-    for head in _heads(facts, valid, params):
+    for head in heads_of(facts, valid, params):
         earlier = start.boosters.get(head) if start else None
         booster, curve = _fit_head(head, train, valid, params, weights if params.reweigh else {}, earlier)
         ranker.boosters[head], ranker.facts["curves"][head] = booster, curve
@@ -135,7 +135,7 @@ def fit(train: Stream, valid: pa.Table, params: XgbParams, start: XgbRanker | No
     return ranker
 
 
-def _counted(train: Stream, params: XgbParams) -> tuple[dict[str, int], dict[str, Reweighing]]:
+def counted(train: Stream, params: XgbParams) -> tuple[dict[str, int], dict[str, Reweighing]]:
     """How many rows there are of what, and for each label how groups and labels meet."""
     found = {"rows": 0, "clicks": 0, "conversions": 0, "timed": 0}
     weights = {"label": Reweighing(params.groups), "converted": Reweighing(params.groups)}
@@ -150,7 +150,8 @@ def _counted(train: Stream, params: XgbParams) -> tuple[dict[str, int], dict[str
     return found, weights
 
 
-def _heads(facts: dict[str, int], valid: pa.Table, params: XgbParams) -> list[str]:
+def heads_of(facts: dict[str, int], valid: pa.Table, params: XgbParams) -> list[str]:
+    """The heads that the data supports."""
     heads = ["ctr", "rank"]
     if facts["conversions"] >= params.min_conversions and has_both(valid, "converted"):
         heads.append("cvr")
@@ -215,7 +216,7 @@ def _matrix(head: str, source: Stream, params: XgbParams, weights: dict[str, Rew
 
     class Parts(xgboost.DataIter):
         def reset(self) -> None:
-            self.left = _parts(head, source, weights)
+            self.left = head_parts(head, source, weights)
 
         def next(self, input_data: Any) -> bool:
             part = next(self.left, None)
@@ -228,18 +229,19 @@ def _matrix(head: str, source: Stream, params: XgbParams, weights: dict[str, Rew
     made = xgboost.QuantileDMatrix(parts, ref=ref, max_bin=MAX_BIN, nthread=params.threads)
     if head == "rank":
         # pairs of a query are learnt together, so it has one weight
-        made.set_weight(_query_weights(source))
+        made.set_weight(query_weights(source))
     return made
 
 
-def _query_weights(source: Stream) -> np.ndarray:
+def query_weights(source: Stream) -> np.ndarray:
     """The mean weight of the rows of each (day, user)."""
     rows = pa.Table.from_batches([batch.select(["shown_ds", "user_id", "weight"]) for batch in source.to_batches()])
     query = query_ids(rows)
     return np.bincount(query, row_weights(rows)) / np.bincount(query)
 
 
-def _parts(head: str, source: Stream, weights: dict[str, Reweighing]) -> Iterator[dict[str, np.ndarray]]:
+def head_parts(head: str, source: Stream, weights: dict[str, Reweighing]) -> Iterator[dict[str, np.ndarray]]:
+    """The rows of a head batch by batch: ``data``, ``label``, and ``qid`` or ``weight``."""
     label = {"ctr": "label", "rank": "label", "cvr": "converted"}.get(head)
     queries = 0
     # XGBoost takes each batch's queries for others than those before
