@@ -27,6 +27,12 @@ def settings(home):
     """An installation with four days of examples and a registry of its own."""
     save_market(Market("demo", params=OPTIONS))
     settings = load_settings("demo")
+    land_examples(settings)
+    return settings
+
+
+def land_examples(settings) -> None:
+    """Write four days of planted examples."""
     contract = discover().table("training.examples")
     lake = Lake(settings)
     for n, ds in enumerate(DAYS):
@@ -37,7 +43,6 @@ def settings(home):
         made = made.append_column("source", pa.array(["impression"] * rows.num_rows))
         first = np.unique(made["user_id"].to_numpy() * 1000 + made["item_id"].to_numpy(), return_index=True)[1]
         lake.append(contract, made.take(pa.array(np.sort(first))).to_pylist())
-    return settings
 
 
 def state(settings, version: str) -> dict[str, str]:
