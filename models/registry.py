@@ -50,11 +50,11 @@ def client(settings: Settings):
     return mlflow.MlflowClient()
 
 
-def use_experiment(settings: Settings, api: Any) -> None:
-    """The market's experiment; without a server its files go below the installation, not the working folder."""
+def use_experiment(settings: Settings, api: Any, of: str = ROLE) -> None:
+    """The market's experiment of a purpose; without a server its files go below the installation."""
     import mlflow
 
-    name = f"{settings.market.name}/{ROLE}"
+    name = f"{settings.market.name}/{of}"
     if api.get_experiment_by_name(name) is None:
         local = not mlflow.get_tracking_uri().startswith("http")
         api.create_experiment(name, (settings.home / "mlartifacts").as_uri() if local else None)
