@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,7 +15,7 @@ from jobs.contract import Column, DayRange, ModelInput, Table, TableInput, betwe
 from jobs.errors import ContractError
 from jobs.settings import Market
 from models.objectives import geometric, weights_of_types
-from models.rankers.ranker import SEQUENCE, describe, load
+from models.rankers.ranker import SEQUENCE, Ranker, describe, load
 from models.ranking_features import FEATURES, Known, assemble
 from models.ranking_features import inputs as feature_inputs
 from models.scored_features import TYPE, given, is_sampled
@@ -183,11 +183,17 @@ def _ordered(
     return heads.withColumn("score", score)
 
 
+@lru_cache(maxsize=2)
+def _loaded(folder: Path) -> Ranker:
+    """A model, read once by each of Spark's Python workers: they are used again. Its folder's content never changes."""
+    return load(folder)
+
+
 def scorer(folder: Path, passed: list[str]):
-    """A function for ``mapInArrow``: features in, scores beside the passed columns out; one load a worker."""
+    """A function for ``mapInArrow``: features in, scores beside the passed columns out."""
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        loaded = load(folder)
+        loaded = _loaded(folder)
         for batch in batches:
             made = loaded.score(batch) if batch.num_rows else {}
             columns = [batch.column(name) for name in passed]

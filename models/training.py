@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import platform
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ HELD_DAYS = 2
 """Days held out: the first stops the growth and calibrates, the second judges what came of it."""
 TRAIN_DAYS = 28
 DEFAULT_RANKER = "xgb"
+LIBRARIES = ("numpy", "pyarrow", "scikit-learn", "xgboost", "keras", "jax", "mlflow")
 SEQUENCE_TABLE = "features.user_sequence"
 
 
@@ -301,6 +304,7 @@ def _log(settings: Settings, api: Any, run: _Run, work: Path) -> dict[str, Any]:
         mlflow.log_metrics(run.measured.flat() | {"regression_cases": run.replayed.n})
         _log_curves(run.ranker.facts["curves"])
         _log_datasets(settings, run.data)
+        mlflow.log_dict(environment(), "environment.json")
         importance = plots.write(run.ranker, run.data.held, work / "plots")
         mlflow.log_artifacts(str(work / "plots"), "plots")
         verdict = {"passed": passed, "lines": [asdict(line) for line in run.lines], **run.facts}
@@ -319,6 +323,13 @@ def _log(settings: Settings, api: Any, run: _Run, work: Path) -> dict[str, Any]:
         "metrics": run.measured.flat(),
         "lines": [asdict(line) for line in run.lines],
         "card": card,
+    }
+
+
+def environment() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide what a fit comes to."""
+    return {"python": platform.python_version(), "machine": platform.machine()} | {
+        n: metadata.version(n) for n in LIBRARIES
     }
 
 

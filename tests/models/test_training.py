@@ -70,6 +70,7 @@ def test_a_model_lives(settings):
     assert len(api.get_metric_history(first["mlflow_run"], "curve.ctr.train")) > 1
     files = {f.path for f in api.list_artifacts(first["mlflow_run"], "ranker")}
     assert {"ranker/gate.json", "ranker/MLmodel", "ranker/input_example.json", "ranker/ctr.ubj"} <= files
+    assert "environment.json" in {f.path for f in api.list_artifacts(first["mlflow_run"])}
     plots = {f.path for f in api.list_artifacts(first["mlflow_run"], "plots")}
     assert plots == {f"plots/{n}.png" for n in ("calibration", "gain", "importance", "learning")}
 
