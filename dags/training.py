@@ -28,7 +28,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
@@ -60,13 +60,14 @@ class Review(ApprovalOperator):
     """Ask whether the challenger shall be champion; a rejection is kept with the version, with its reason."""
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
-        answer = super().execute_complete(context, event)
+        # Before the approval's own: where it skips what comes after, it does not return.
+        answer = HITLOperator.execute_complete(self, context, event)
         if self.APPROVE not in answer["chosen_options"]:
             from jobs import steps
 
             version = context["ti"].xcom_pull(task_ids="fit_rankers")["version"]
             steps.reject_model(context["params"]["market"], version, **said(answer, "rejected without a reason"))
-        return answer
+        return super().execute_complete(context, event)
 
 
 def said(answer: dict[str, Any] | None, otherwise: str) -> dict[str, str]:
