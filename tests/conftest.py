@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +17,13 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
-@pytest.fixture(scope="session")
-def spark_server() -> Iterator[str]:
-    """Address of the Spark server that all tests share; started here unless NIGHTJAR_SPARK names one."""
-    given = os.environ.get("NIGHTJAR_SPARK")
-    if given:
-        yield given
-        return
+TOGETHER = ("dags", "e2e")
+"""Folders whose tests share an installation that takes minutes to build."""
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """A Spark server, and its address in NIGHTJAR_SPARK."""
     from jobs.services import down, spark_url, up
 
     home = Path(tempfile.mkdtemp(prefix="njt"))
@@ -34,6 +35,43 @@ def spark_server() -> Iterator[str]:
         os.environ.pop("NIGHTJAR_SPARK", None)
         down(home=home)
         shutil.rmtree(home, ignore_errors=True)
+
+
+class OneServer:
+    """Of several test processes (``-n 2``) none starts a Spark server: the process that leads them does."""
+
+    def __init__(self) -> None:
+        self.running = ExitStack()
+
+    def pytest_xdist_setupnodes(self) -> None:
+        if not os.environ.get("NIGHTJAR_SPARK"):
+            self.running.enter_context(server())
+
+    def pytest_sessionfinish(self) -> None:
+        self.running.close()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(OneServer())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests run in one process, and so do those of a folder whose tests share an installation."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else f"{folder}/{item.path.name}"))
+
+
+@pytest.fixture(scope="session")
+def spark_server() -> Iterator[str]:
+    """Address of the Spark server that all tests share; started here unless NIGHTJAR_SPARK names one."""
+    if given := os.environ.get("NIGHTJAR_SPARK"):
+        yield given
+        return
+    with server() as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
