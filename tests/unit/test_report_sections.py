@@ -16,6 +16,7 @@ from jobs.report.plots import bars, line
 from jobs.report.section import all_sections
 from jobs.report.sections.badcases import in_words
 from jobs.report.sections.changes import figure
+from jobs.report.sections.sources import of_day
 from jobs.settings import Market, Settings
 from quality import attribution, business_metrics, counterfactual, drift, gmv, health, off_policy, recall_audit
 from quality.experiments import readout
@@ -302,6 +303,12 @@ def test_the_index_lists_nights_of_any_version(settings, lake):
     write_report(settings, night_report(settings, DAY))
     index = (folder / "index.html").read_text()
     assert index.index("2024-03-15.html") < index.index("2024-03-01.html") and f"{DAY}-x" in index
+
+
+def test_what_brings_a_few_rows_a_day_is_not_silent_for_want_of_one():
+    week = [str(DAY - dt.timedelta(days=n)) for n in range(1, 8)]
+    rows = of_day(DAY, {"few": dict.fromkeys(week, 6), "many": dict.fromkeys(week, 7)})
+    assert {r["name"]: r["silent"] for r in rows} == {"few": False, "many": True}
 
 
 def test_a_count_has_no_decimals_and_evidence_is_in_words():

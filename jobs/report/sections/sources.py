@@ -15,6 +15,8 @@ from jobs.report.section import FAIL, WARN, Problem, Section
 from jobs.report.terminal import grid, number
 
 WEEK, LEAST_DAYS = 7, 2
+LEAST_ROWS = 7
+"""Rows a day below which none may come by chance: of 7 on average it does on one day in a thousand (Poisson)."""
 NEEDED = {feed.name for feed in FEEDS if feed.needed}
 RECALL = "candidates.recall"
 
@@ -32,19 +34,21 @@ def gather(night: Night) -> dict[str, Any]:
 def of_day(day: dt.date, counts: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
     """Rows of the day and their mean of the week before, by name; what never brought anything is left out.
 
-    ``silent`` is what brought nothing, although it did on each of the days before that have anything at all.
+    ``silent`` is what brought nothing, although it brought more than a few rows a day, and some on each of the days
+    before that have anything at all.
     """
     week = [str(day - dt.timedelta(days=n)) for n in range(1, WEEK + 1)]
     nights = [ds for ds in week if any(ds in of for of in counts.values())]
     rows = []
     for name, of in sorted(counts.items()):
         before = [of[ds] for ds in nights if ds in of]
+        always = len(before) == len(nights) >= LEAST_DAYS
         rows.append(
             {
                 "name": name,
                 "rows": of.get(str(day), 0),
                 "mean": sum(before) / len(before) if before else None,
-                "silent": str(day) not in of and len(before) == len(nights) >= LEAST_DAYS,
+                "silent": str(day) not in of and always and sum(before) >= LEAST_ROWS * len(before),
             }
         )
     return [row for row in rows if row["rows"] or row["mean"]]
