@@ -156,6 +156,7 @@ def _figures(held: pa.Table, order: np.ndarray, pctr: np.ndarray | None = None) 
     first = first_hit(label, order, group)
     made = {
         "ndcg@10": mean_of(ndcg_of_groups(label, order, group)),
+        "ndcg@10 of purchases": mean_of(ndcg_of_groups(numbers(held, "converted"), order, group)),
         "mrr@10": mean_of(np.where(first < LENGTH, 1 / (first + 1), np.where(np.isnan(first), np.nan, 0.0))),
         "hit_rate@3": mean_of(np.where(np.isnan(first), np.nan, first < 3)),
     }
