@@ -5,10 +5,11 @@ from __future__ import annotations
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-FLOOR = 1e-6
-"""Least factor: a probability of 0 would hide what the other objectives say."""
-
-
+FLOOR = 0.01
+"""Least probability that counts: an isotonic 0 says that none of some hundred rows was positive, and no more. Taken at
+its word it would hide what the other objectives say (docs/benchmarks.md has what other floors cost)."""
+TINY = 1e-6
+"""Least time and rate: their logarithms must be finite."""
 Weight = float | Column
 
 
@@ -29,7 +30,7 @@ def geometric(pctr: Column, pcvr: Column, dwell: Column, ctr: Weight, cvr: Weigh
     return (
         F.pow(click, _weight(ctr))
         * F.coalesce(F.pow(_within(pcvr / click, 1.0), _weight(cvr)), F.lit(1.0))
-        * F.coalesce(F.pow(_within(dwell, None), _weight(seconds)), F.lit(1.0))
+        * F.coalesce(F.pow(_at_least(dwell, TINY), _weight(seconds)), F.lit(1.0))
     )
 
 
@@ -44,7 +45,7 @@ def weights_of_types(log: DataFrame) -> DataFrame:
     level = F.lit(1.0)
     for name in ("ctr", "cvr", "dwell"):
         back = F.col(f"first_{name}") - F.col(name)
-        level = level * F.coalesce(F.pow(_within(F.col(f"{name}_rate"), None), back), F.lit(1.0))
+        level = level * F.coalesce(F.pow(_at_least(F.col(f"{name}_rate"), TINY), back), F.lit(1.0))
     return newest.select("content_type", "ctr", "cvr", F.col("dwell").alias("seconds"), level.alias("level"))
 
 
@@ -52,8 +53,11 @@ def _weight(value: Weight) -> Column:
     return F.lit(float(value)) if isinstance(value, int | float) else value
 
 
-def _within(value: Column, most: float | None) -> Column:
-    """From ``FLOOR`` to ``most``; null stays null, which ``greatest`` and ``least`` would skip."""
-    bounded = F.greatest(value, F.lit(FLOOR))
-    bounded = bounded if most is None else F.least(bounded, F.lit(most))
-    return F.when(value.isNotNull(), bounded)
+def _within(value: Column, most: float) -> Column:
+    """From ``FLOOR`` to ``most``; null stays null, which ``least`` would skip."""
+    return F.when(value.isNotNull(), F.least(_at_least(value, FLOOR), F.lit(most)))
+
+
+def _at_least(value: Column, least: float) -> Column:
+    """Null stays null, which ``greatest`` would skip."""
+    return F.when(value.isNotNull(), F.greatest(value, F.lit(least)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from models.objective_weights import OBJECTIVES, Weights
-from models.objectives import FLOOR
+from models.objectives import FLOOR, TINY
 from models.rankers.rows import Columns, column
 
 CONTENT_TYPE = "content_type"
@@ -41,7 +41,7 @@ class ServedOrder:
         for row in log:
             weights, level = Weights(*(row[name] for name in OBJECTIVES)), 1.0
             for name in OBJECTIVES:
-                level *= max(row[f"{name}_rate"] or 1.0, FLOOR) ** (row[f"first_{name}"] - weights.of(name))
+                level *= max(row[f"{name}_rate"] or 1.0, TINY) ** (row[f"first_{name}"] - weights.of(name))
             types[row["content_type"]] = (weights, level)
         return cls(by, first, types)
 
@@ -69,7 +69,7 @@ class ServedOrder:
         if "pcvr" in scores:
             fused = fused * np.clip(scores["pcvr"] / click, FLOOR, 1) ** weight["cvr"]
         if "dwell" in scores:
-            fused = fused * np.maximum(scores["dwell"], FLOOR) ** weight["dwell"]
+            fused = fused * np.maximum(scores["dwell"], TINY) ** weight["dwell"]
         return fused
 
 

@@ -37,7 +37,8 @@ def test_objectives_are_multiplied_with_their_weights_as_exponents(spark):
     assert found["no heads but one"] == pytest.approx(0.25**0.6)
     # a chance is at most 1
     assert found["bought more often than clicked"] == pytest.approx(0.25**0.6)
-    assert 0 < found["never"] < 1e-5
+    # a probability of 0 counts as 0.01, no dwell as a millionth of a second
+    assert found["never"] == pytest.approx(0.01**0.6 * 0.01**0.3 * 1e-6**0.1)
     assert found["unknown"] is None
 
 
