@@ -21,7 +21,11 @@ from jobs.settings import Settings, home_dir, load_settings, save_market
 if TYPE_CHECKING:
     from jobs.services.airflow_api import AirflowClient
 
-HISTORY_DAYS = 120
+HISTORY_DAYS = 400
+"""Days before the first night that facts are built for: the longest windows look back a year."""
+FEATURE_DAYS = 42
+"""Of these, the last ones that features and training rows are built for: what a ranker is trained on, and what drift
+is held against."""
 WEEK_OF_EVALUATION = 35
 """With so many days of history the first of the two nights is a week before the second, so that its lists can
 be held against a whole week; with fewer it is the day before."""
@@ -153,7 +157,8 @@ def build_history(settings: Settings, first_night: dt.date, say: Callable[[str],
     last = first_night - dt.timedelta(days=1)
     if begin > last:
         return
-    say(f"building history {begin} to {last} as one range")
+    features_from = max(begin, first_night - dt.timedelta(days=FEATURE_DAYS))
+    say(f"building history {begin} to {last} as one range, features from {features_from}")
     spark = connect(settings)
     steps.build_days(
         str(begin),
@@ -162,6 +167,7 @@ def build_history(settings: Settings, first_night: dt.date, say: Callable[[str],
         f"history-{last}",
         spark,
         lambda message: say(f"history: {message}"),
+        str(features_from),
     )
     spark.stop()
 

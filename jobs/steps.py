@@ -400,12 +400,23 @@ def night(ds: str, market: str, run_id: str, say=log.info) -> dict[str, Any]:
 
 
 def build_days(
-    first: str, last: str, market: str, run_id: str, spark: SparkSession | None = None, say=log.info
+    first: str,
+    last: str,
+    market: str,
+    run_id: str,
+    spark: SparkSession | None = None,
+    say=log.info,
+    features_from: str | None = None,
 ) -> None:
-    """Bronze, silver, features and examples of a range of days, each table in one go."""
+    """Bronze, silver, features and examples of a range of days, each table in one go.
+
+    ``features_from``: the first day of features and examples; windows look back over silver's aggregates, so a long
+    past costs no features of days that nobody reads.
+    """
+    begin = {"bronze": first, "silver": first}
     for group in ("bronze", "silver", "features", "examples"):
         say(group)
-        run_group(group, first, market, run_id, spark=spark, until=last)
+        run_group(group, begin.get(group, max(first, features_from or first)), market, run_id, spark=spark, until=last)
         if group in GATES:
             run_gate(group, last, market, run_id, spark=spark)
 

@@ -7,6 +7,7 @@ the features; a test holds this list against the contracts.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,12 +15,16 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from features.item_demand import expected_share
 from features.user_interests import KINDS, price_band
-from features.windows import decay, spread
+from features.windows import decay
 from jobs.contract import DayRange, TableInput
 from jobs.errors import ContractError
 
-PAIR_HORIZON = 90
+PAIR_HORIZON = 365
+"""Days of a pair's own past that are read: it is joined to the pairs, so that it costs what they have and no more."""
+LATELY = 90
+"""Days of it in which strength and showings count."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ PARTS = (
             "activity",
         ),
     ),
+    Part("features.user_history", "history_", "user_id", ("targets",)),
     Part("features.user_profile", "profile_", "user_id", ("tenure_days", "city_tier")),
     Part("features.negative_feedback", "user_", "user_id", REFUSALS, kind="user"),
     Part(
@@ -102,6 +108,7 @@ PARTS = (
             "popularity",
         ),
     ),
+    Part("features.item_demand", "demand_", "item_id", ("takers", "share", "shape")),
     Part("features.negative_feedback", "item_", "item_id", REFUSALS, kind="item"),
     Part(
         "features.creator_stats",
@@ -111,7 +118,18 @@ PARTS = (
     ),
     Part("features.negative_feedback", "creator_", "creator_id", REFUSALS, kind="creator"),
 )
-PAIR = ("pair_strength", "pair_targets", "pair_purchases", "pair_impressions", "pair_age_days")
+PAIR = (
+    "pair_strength",
+    "pair_targets",
+    "pair_purchases",
+    "pair_impressions",
+    "pair_age_days",
+    "pair_takings",
+    "pair_taken_days",
+    "pair_since_taken",
+)
+EXPECTED = "pair_expected"
+"""Part of the user's next target actions that is expected to be on the item (features.item_demand)."""
 INTEREST = tuple(f"share_{kind}" for kind in KINDS)
 CONTEXT = ("position",)
 SOURCES = (
@@ -120,7 +138,7 @@ SOURCES = (
     | dict.fromkeys(INTEREST, "features.user_interests")
 )
 """The table that each feature of `FEATURES` but the context is read from."""
-FEATURES = (*[name for part in PARTS for name in part.features], *PAIR, *INTEREST, *CONTEXT)
+FEATURES = (*[name for part in PARTS for name in part.features], *PAIR, EXPECTED, *INTEREST, *CONTEXT)
 
 
 def inputs(lag: int = 0, days: int = 1) -> list[TableInput]:
@@ -184,8 +202,11 @@ def assemble(pairs: DataFrame, days: DayRange, known: Known) -> DataFrame:
         )
         for kind in KINDS
     }
+    # who never took anything is a stranger, whose past is known: none
+    takings, of_all = (F.coalesce(F.col(c), F.lit(0)) for c in ("pair_takings", "history_targets"))
+    likely = {EXPECTED: expected_share(F.col("demand_share"), F.col("demand_shape"), takings, of_all)}
     kept = [c for c in pairs.columns if c not in FEATURES]
-    return joined.withColumns(share).select(*kept, *[F.col(c).cast("float").alias(c) for c in FEATURES])
+    return joined.withColumns(share | likely).select(*kept, *[F.col(c).cast("float").alias(c) for c in FEATURES])
 
 
 def _of(key: str) -> list[Part]:
@@ -222,15 +243,21 @@ def _shares(known: Known) -> DataFrame:
 
 def _history(pairs: DataFrame, days: DayRange, known: Known) -> DataFrame:
     """What the user did with the item before."""
+    window = DayRange(days.first - dt.timedelta(days=PAIR_HORIZON - 1), days.last)
+    past = known["silver.user_item_daily"].where(window.where()).withColumnRenamed("ds", "event_ds")
+    asked = pairs.select("ds", "user_id", "item_id").distinct()
+    age, lately, taken = F.col("age"), F.col("age") < LATELY, F.col("targets") > 0
     return (
-        spread(known["silver.user_item_daily"], days, PAIR_HORIZON)
-        .join(pairs.select("ds", "user_id", "item_id").distinct(), ["ds", "user_id", "item_id"], "left_semi")
+        past.join(asked, ["user_id", "item_id"])
+        .withColumn("age", F.datediff("ds", "event_ds"))
+        .where(age.between(0, PAIR_HORIZON - 1))
         .groupBy("ds", "user_id", "item_id")
         .agg(
-            F.round(F.sum(F.col("strength") * decay(14.0)), 6).alias("pair_strength"),
-            F.sum("targets").alias("pair_targets"),
-            F.sum("purchases").alias("pair_purchases"),
-            F.sum("impressions").alias("pair_impressions"),
-            F.min(F.when(F.col("strength") > 0, F.col("age"))).alias("pair_age_days"),
+            F.round(F.sum(F.when(lately, F.col("strength") * decay(14.0))), 6).alias("pair_strength"),
+            *[F.sum(F.when(lately, F.col(c))).alias(f"pair_{c}") for c in ("targets", "purchases", "impressions")],
+            F.min(F.when(lately & (F.col("strength") > 0), age)).alias("pair_age_days"),
+            F.sum("targets").alias("pair_takings"),
+            F.count_if(taken).alias("pair_taken_days"),
+            F.min(F.when(taken, age)).alias("pair_since_taken"),
         )
     )

@@ -12,6 +12,7 @@ seen AS (
     count(*) AS days_seen,
     min(ds) FILTER (purchases > 0) AS first_bought_ds,
     max(ds) FILTER (purchases > 0) AS last_bought_ds,
+    coalesce(sum(targets), 0)::BIGINT AS targets,
     coalesce(sum(purchases), 0)::BIGINT AS purchases,
     coalesce(sum(amount_minor), 0)::BIGINT AS amount_minor
   FROM user_daily

@@ -11,7 +11,7 @@ from features.windows import decay, spread
 from jobs.contract import DayRange, TableInput
 from models.channels.channel import Channel
 
-HORIZON = 90
+HORIZON = 365
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Params:
 
 CHANNEL = Channel(
     "own_history",
-    "The user's own items of 90 days, by strength that halves every 30 days: often and lately first.",
+    "The user's own items of a year, by strength that halves every 30 days: often and lately first.",
     [TableInput("silver.user_item_daily", days=HORIZON)],
     depth=200,
 )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from jobs.errors import ContractError
 from models.rankers.groups import Groups, Reweighing
 from models.rankers.ranker import Ranker, Spec, check_labels, has_both
 from models.rankers.rows import Columns, Stream, batches, feature_matrix, numbers, query_ids, row_weights, whole_queries
@@ -23,6 +24,9 @@ from models.ranking_features import FEATURES
 RANKER = Spec("xgb", "Gradient boosted trees: pCTR, pCVR, dwell and LambdaMART heads.")
 SCORES = {"ctr": "pctr", "cvr": "pcvr"}
 MAX_BIN = 128
+LAMBDAMART, ODDS = "lambdamart", "odds"
+LEAST_OFFSET = 1e-7
+"""What a row starts from where its ``offset`` is 0 or not known."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,13 @@ class XgbParams:
     ----------
     min_conversions
         With fewer, no pCVR head is fitted; with fewer clicks of known length, no dwell head.
+    order
+        What orders a list (the head ``rank``): ``lambdamart``, fitted on the order within a user and day, or ``odds``
+        of a click, as they are before calibration, which makes steps. Where negatives are drawn and weighed
+        (``training.pairs``) only the latter knows how many more there are.
+    offset
+        A feature that is a chance already, such as ``pair_expected``: the trees of pCTR start from it and learn what
+        it leaves, so that few rows suffice. None by default.
     group_feature, group_edges
         Groups of ``models.rankers.groups``; none by default.
     reweigh, calibrate_groups
@@ -50,10 +61,18 @@ class XgbParams:
     min_conversions: int = 200
     threads: int = 2
     seed: int = 7
+    order: str = LAMBDAMART
+    offset: str = ""
     group_feature: str = ""
     group_edges: tuple[float, ...] = ()
     reweigh: bool = False
     calibrate_groups: bool = False
+
+    def __post_init__(self) -> None:
+        if self.order not in (LAMBDAMART, ODDS):
+            raise ContractError(f"Ranker xgb: order is {self.order!r}, but must be {LAMBDAMART} or {ODDS}.")
+        if self.offset and self.offset not in FEATURES:
+            raise ContractError(f"Ranker xgb: offset {self.offset!r} is no ranking feature (models.ranking_features).")
 
     @property
     def groups(self) -> Groups:
@@ -73,14 +92,23 @@ class XgbRanker(Ranker):
 
     @property
     def heads(self) -> tuple[str, ...]:
-        return tuple(SCORES.get(head, head) for head in self.boosters)
+        fitted = tuple(SCORES.get(head, head) for head in self.boosters)
+        return (*fitted, "rank") if self._option("order") == ODDS else fitted
+
+    def _option(self, name: str) -> Any:
+        return self.facts.get("params", {}).get(name, getattr(XgbParams(), name))
 
     def raw(self, columns: Columns) -> dict[str, np.ndarray]:
-        matrix = feature_matrix(columns, self.features)
+        matrix, offset = feature_matrix(columns, self.features), self._option("offset")
         made = {}
         for head, booster in self.boosters.items():
-            raw = booster.inplace_predict(matrix, validate_features=False).astype(np.float64)
+            start = start_of(columns, offset) if offset and head == "ctr" else None
+            raw = booster.inplace_predict(matrix, validate_features=False, base_margin=start).astype(np.float64)
             made[SCORES.get(head, head)] = np.expm1(raw) if head == "dwell" else raw
+        if self._option("order") == ODDS:
+            # float32 holds no chance beyond 1 - 6e-8
+            chance = np.clip(made["pctr"], 1e-12, 1 - 1e-7)
+            made["rank"] = np.log(chance / (1 - chance))
         return made
 
     def save_weights(self, folder: Path) -> None:
@@ -152,7 +180,7 @@ def counted(train: Stream, params: XgbParams) -> tuple[dict[str, int], dict[str,
 
 def heads_of(facts: dict[str, int], valid: pa.Table, params: XgbParams) -> list[str]:
     """The heads that the data supports."""
-    heads = ["ctr", "rank"]
+    heads = ["ctr", "rank"] if params.order == LAMBDAMART else ["ctr"]
     if facts["conversions"] >= params.min_conversions and has_both(valid, "converted"):
         heads.append("cvr")
     if facts["timed"] >= params.min_conversions and (numbers(valid, "dwell_ms") > 0).any():
@@ -216,7 +244,7 @@ def _matrix(head: str, source: Stream, params: XgbParams, weights: dict[str, Rew
 
     class Parts(xgboost.DataIter):
         def reset(self) -> None:
-            self.left = head_parts(head, source, weights)
+            self.left = head_parts(head, source, weights, params.offset)
 
         def next(self, input_data: Any) -> bool:
             part = next(self.left, None)
@@ -240,8 +268,16 @@ def query_weights(source: Stream) -> np.ndarray:
     return np.bincount(query, row_weights(rows)) / np.bincount(query)
 
 
-def head_parts(head: str, source: Stream, weights: dict[str, Reweighing]) -> Iterator[dict[str, np.ndarray]]:
-    """The rows of a head batch by batch: ``data``, ``label``, and ``qid`` or ``weight``."""
+def start_of(columns: Columns, offset: str) -> np.ndarray:
+    """Log-odds that the trees start from: those of the feature ``offset``, float32."""
+    chance = np.nan_to_num(feature_matrix(columns, (offset,))[:, 0], nan=0.0).clip(LEAST_OFFSET, 1 - 1e-6)
+    return np.log(chance / (1 - chance)).astype(np.float32)
+
+
+def head_parts(
+    head: str, source: Stream, weights: dict[str, Reweighing], offset: str = ""
+) -> Iterator[dict[str, np.ndarray]]:
+    """The rows of a head batch by batch: ``data``, ``label``, ``qid`` or ``weight``, and ``base_margin``."""
     label = {"ctr": "label", "rank": "label", "cvr": "converted"}.get(head)
     queries = 0
     # XGBoost takes each batch's queries for others than those before
@@ -257,6 +293,8 @@ def head_parts(head: str, source: Stream, weights: dict[str, Reweighing]) -> Ite
             queries = int(part["qid"][-1]) + 1
         elif label is not None:
             part["weight"] = row_weights(batch)
+            if offset and head == "ctr":
+                part["base_margin"] = start_of(batch, offset)
             if label in weights:
                 part["weight"] = part["weight"] * weights[label].of(batch, target.astype(np.int64))
         yield part

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.errors import ContractError
 from models.rankers import xgb
 from models.rankers.ranker import check_labels
 from models.rankers.rows import Stream, query_ids
@@ -43,8 +44,13 @@ def fit(train: Stream, valid: pa.Table, params: XgbParams, folder: Path, run: Ru
     Raises
     ------
     ContractError
-        There is no positive or no negative row to learn from.
+        There is no positive or no negative row to learn from, or the trees are to start from an ``offset``.
     """
+    if params.offset:
+        raise ContractError(
+            f"Ranker xgb: trees that start from {params.offset!r} are not grown on a cluster: leave offset or the "
+            "cluster out."
+        )
     facts, weights = xgb.counted(train, params)
     check_labels(facts["clicks"], facts["rows"])
     heads = xgb.heads_of(facts, valid, params)

@@ -6,7 +6,7 @@ from features.user_history import CONTRACT, build
 from jobs.contract import DayRange
 from jobs.runner import conform
 
-DAILY = "ds date, user_id bigint, purchases int, amount_minor bigint"
+DAILY = "ds date, user_id bigint, targets int, purchases int, amount_minor bigint"
 PAIRS = "ds date, user_id bigint, item_id bigint, purchases int"
 DS = "2024-12-31"
 
@@ -20,11 +20,11 @@ def test_first_and_last_days_reach_back_a_year(frame):
     found = history(
         frame,
         [
-            ("2024-01-01", 1, 0, 0),  # 365 days before 31 December (a leap year): outside
-            ("2024-01-02", 1, 0, 0),
-            ("2024-05-05", 1, 2, 300),
-            ("2024-08-08", 1, 1, 50),
-            (DS, 1, 0, 0),
+            ("2024-01-01", 1, 9, 0, 0),  # 365 days before 31 December (a leap year): outside
+            ("2024-01-02", 1, 0, 0, 0),
+            ("2024-05-05", 1, 4, 2, 300),
+            ("2024-08-08", 1, 1, 1, 50),
+            (DS, 1, 0, 0, 0),
         ],
     )[DS, 1].asDict()
     assert found == {
@@ -36,6 +36,7 @@ def test_first_and_last_days_reach_back_a_year(frame):
         "ever_bought": True,
         "first_bought_ds": dt.date(2024, 5, 5),
         "last_bought_ds": dt.date(2024, 8, 8),
+        "targets": 5,
         "purchases": 3,
         "amount_minor": 350,
         "bought_items": [],
@@ -44,7 +45,7 @@ def test_first_and_last_days_reach_back_a_year(frame):
 
 def test_items_bought_come_once_in_order(frame):
     pairs = [("2024-05-05", 1, 12, 1), ("2024-06-05", 1, 11, 2), (DS, 1, 12, 1), (DS, 1, 13, 0)]
-    found = history(frame, [("2024-05-05", 1, 1, 9), (DS, 2, 0, 0)], pairs)
+    found = history(frame, [("2024-05-05", 1, 1, 1, 9), (DS, 2, 0, 0, 0)], pairs)
     assert found[DS, 1]["bought_items"] == [11, 12]
     assert (found[DS, 2]["bought_items"], found[DS, 2]["ever_bought"], found[DS, 2]["first_bought_ds"]) == (
         [],
@@ -54,7 +55,7 @@ def test_items_bought_come_once_in_order(frame):
 
 
 def test_an_older_day_built_after_a_newer_one_is_the_same(frame):
-    daily = [("2024-12-29", 1, 1, 5), ("2024-12-31", 1, 1, 5), ("2024-12-30", 2, 0, 0)]
+    daily = [("2024-12-29", 1, 1, 1, 5), ("2024-12-31", 1, 1, 1, 5), ("2024-12-30", 2, 0, 0, 0)]
     pairs = [("2024-12-29", 1, 10, 1), ("2024-12-31", 1, 11, 1)]
     days = DayRange(dt.date(2024, 12, 29), dt.date(2024, 12, 31))
     each = {}

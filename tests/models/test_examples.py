@@ -13,7 +13,7 @@ from jobs.runner import conform
 from models import training_pairs
 from models.examples import CONTRACT, build
 from models.ranking_features import FEATURES, inputs
-from models.training_pairs import Params, shown_pairs
+from models.training_pairs import Params, shown_pairs, stands_for
 
 DS, SHOWN, KNOWN, BEFORE = (dt.date(2024, 3, d) for d in (10, 9, 8, 1))
 CATALOG = discover()
@@ -38,6 +38,7 @@ def rows_of(name: str, ds: dt.date, number: int, seed: int = 0) -> list[tuple]:
     for key in unique.values():
         given = {**key, "ds": ds, "category": f"c{key['item_id']}", "brand": "acme"}
         values = {"string": "x", "boolean": True, "date": ds, "double": number + round(rng.random(), 3)}
+        values["array<bigint>"] = []
         made.append(
             tuple(
                 given[c.name] if c.name in given else values.get(c.type, number + rng.randrange(5))
@@ -271,6 +272,27 @@ def test_history_draws_are_of_the_user_s_own_items_that_are_on_offer(drawn):
     assert all(i in owned_by(u) for u, i in found)
     # at most two for the one positive; where the positive itself was drawn, it is dropped
     assert max(sum(u == person for u, _ in found) for person in PEOPLE) == 2
+
+
+def test_a_drawn_row_weighs_as_many_pairs_as_it_stands_for(spark):
+    # one positive each of 400 users, ten items on offer, of which users own two
+    people, pair = range(1000, 1400), "shown_ds date, user_id bigint, item_id bigint"
+    positives = spark.createDataFrame([(SHOWN, u, 100) for u in people], pair)
+    stats = spark.createDataFrame([(KNOWN, i, True, 0, 200 - i) for i in OFFERED], STATS)
+    owned = spark.createDataFrame([(SHOWN, u, i) for u in people for i in (105, 106)], pair)
+    nothing = spark.createDataFrame([], "ds date, user_id bigint, item_id bigint, position int")
+    params = Params(uniform_negatives=2, popular_negatives=1, popular_pool=4, history_negatives=1)
+    made = stands_for(shown_pairs(nothing, positives, stats, owned, params), stats, owned, params)
+    rows = [(r["item_id"], r["source"], r["_pairs"]) for r in made.collect()]
+    assert {weight for _, source, weight in rows if source == "action"} == {1.0}
+    # missed by two uniform draws: 0.9^2; by one of four popular ones: 3/4; own, by one of two: 1/2
+    chances = {101: 1 - 0.81 * 0.75, 104: 1 - 0.81, 105: 1 - 0.81 * 0.5}
+    for item, chance in chances.items():
+        (weight,) = {w for i, _, w in rows if i == item}
+        assert weight == pytest.approx(1 / chance)
+    # together they stand for the 400 pairs of every item that was not taken, as near as chance lets
+    for item in OFFERED:
+        assert item == 100 or sum(w for i, _, w in rows if i == item) == pytest.approx(400, rel=0.25)
 
 
 def test_a_positive_that_was_shown_is_the_showing_alone_and_draws_nothing(draw):

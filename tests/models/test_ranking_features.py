@@ -8,7 +8,18 @@ from jobs.catalog import discover
 from jobs.contract import DayRange, Table
 from jobs.errors import ContractError
 from models import ranking_features
-from models.ranking_features import CONTEXT, FEATURES, INTEREST, PAIR, PARTS, REFUSALS, Known, assemble, inputs
+from models.ranking_features import (
+    CONTEXT,
+    EXPECTED,
+    FEATURES,
+    INTEREST,
+    PAIR,
+    PARTS,
+    REFUSALS,
+    Known,
+    assemble,
+    inputs,
+)
 
 DS = dt.date(2024, 3, 29)
 CATALOG = discover()
@@ -40,7 +51,7 @@ def test_no_feature_is_named_after_a_sensitive_column():
 
 
 def test_the_list_has_no_feature_of_another_origin_and_none_twice():
-    known = [part.prefix + name for part in PARTS for name in part.columns] + [*PAIR, *INTEREST, *CONTEXT]
+    known = [part.prefix + name for part in PARTS for name in part.columns] + [*PAIR, EXPECTED, *INTEREST, *CONTEXT]
     assert sorted(FEATURES) == sorted(known)
     assert len(set(FEATURES)) == len(FEATURES)
 
@@ -54,7 +65,7 @@ def test_interests_are_shares_by_kind_none_of_them_sensitive():
 def test_training_and_scoring_read_the_same_tables():
     assert [i.table for i in inputs()] == [i.table for i in inputs(lag=2)]
     assert {i.lag for i in inputs(lag=2)} == {2}
-    assert next(i.days for i in inputs() if i.table == "silver.user_item_daily") == ranking_features.PAIR_HORIZON
+    assert next(i.days for i in inputs() if i.table == "silver.user_item_daily") == ranking_features.PAIR_HORIZON == 365
     assert {part.table for part in PARTS} < {i.table for i in inputs()}
     assert len({i.argument for i in inputs()}) == len(inputs())
 
@@ -74,7 +85,7 @@ def test_what_is_known_is_all_inputs_and_no_other():
 def table_of(spark, name: str, *rows: dict):
     """Rows of a catalogue table; what is not given is 0, false or empty."""
     contract = CATALOG.table(name)
-    zero = {"string": None, "boolean": False, "double": 0.0, "date": DS}
+    zero = {"string": None, "boolean": False, "double": 0.0, "date": DS, "array<bigint>": []}
     made = [tuple({"ds": DS, **row}.get(c.name, zero.get(c.type, 0)) for c in contract.schema) for row in rows]
     return spark.createDataFrame(made, ", ".join(f"{c.name} {c.type}" for c in contract.schema))
 
@@ -86,11 +97,13 @@ def day(age: int) -> dt.date:
 @pytest.fixture(scope="module")
 def found(spark):
     pairs = spark.createDataFrame(
-        [(DS, 1, 10, 3, "kept"), (DS, 2, 11, 1, "kept")],
+        [(DS, 1, 10, 3, "kept"), (DS, 2, 11, 1, "kept"), (DS, 3, 10, 1, "kept")],
         "ds date, user_id bigint, item_id bigint, position int, source string",
     )
     rows = {
         "features.user_activity": [{"user_id": 1, "clicks_7d": 5, "ctr_28d": 0.25}],
+        "features.user_history": [{"user_id": 1, "targets": 30}, {"user_id": 3, "targets": 80}],
+        "features.item_demand": [{"item_id": 10, "takers": 5, "share": 0.1, "shape": 2.0}],
         "features.user_profile": [{"user_id": 1, "tenure_days": 40, "city_tier": 2}],
         "features.user_interests": [
             {"user_id": 1, "kind": "category", "value": "shoes", "share": 0.75},
@@ -113,7 +126,9 @@ def found(spark):
             {"ds": day(0), "user_id": 1, "item_id": 10, "impressions": 2},
             {"ds": day(14), "user_id": 1, "item_id": 10, "impressions": 1, "targets": 2, "strength": 4.0},
             {"ds": day(28), "user_id": 1, "item_id": 10, "purchases": 1, "strength": 8.0},
-            {"ds": day(90), "user_id": 1, "item_id": 10, "targets": 99, "strength": 999.0},  # the 91st day
+            {"ds": day(90), "user_id": 1, "item_id": 10, "targets": 3, "strength": 999.0},  # the 91st day
+            {"ds": day(364), "user_id": 1, "item_id": 10, "targets": 1, "strength": 999.0},
+            {"ds": day(365), "user_id": 1, "item_id": 10, "targets": 99, "strength": 999.0},  # more than a year
             {"ds": day(-1), "user_id": 1, "item_id": 10, "targets": 99, "strength": 999.0},  # tomorrow
             {"ds": day(0), "user_id": 2, "item_id": 10, "targets": 99, "strength": 999.0},  # another pair
         ],
@@ -130,6 +145,16 @@ def test_the_pair_s_history_by_hand(found):
     assert (row["pair_targets"], row["pair_purchases"], row["pair_impressions"]) == (2.0, 1.0, 3.0)
     # days since the last action; the showing of today is none
     assert row["pair_age_days"] == 14.0
+
+
+def test_what_the_user_is_expected_to_take_by_hand(found):
+    row = found[1]
+    # taken 14, 90 and 364 days ago: 2 + 3 + 1 times on three days
+    assert (row["pair_takings"], row["pair_taken_days"], row["pair_since_taken"]) == (6.0, 3.0, 14.0)
+    # 0.1 * (2 + 6) / (2 + 0.1 * 30)
+    assert row[EXPECTED] == pytest.approx(0.16)
+    # who took much, and none of it: 0.1 * 2 / (2 + 0.1 * 80)
+    assert found[3][EXPECTED] == pytest.approx(0.02)
 
 
 def test_columns_of_user_item_and_profile_are_taken_over(found):

@@ -14,11 +14,11 @@ from models import evaluation
 from models.evaluation import Figure, Measured, calibration_error, ndcg_of_groups
 from models.promotion_gate import Params as GateParams
 from models.promotion_gate import gate, passed
-from models.rankers import rows, xgb
+from models.rankers import rows, xgb, xgb_cluster
 from models.rankers.ranker import isotonic
 from models.rankers.rows import feature_matrix, query_ids
 from models.rankers.xgb import XgbParams, XgbRanker
-from models.ranking_features import FEATURES
+from models.ranking_features import EXPECTED, FEATURES
 
 SMALL = XgbParams(trees=25, depth=3, threads=1, min_conversions=50)
 USERS, SHOWN = 150, 12
@@ -100,6 +100,58 @@ def test_labels_that_depend_on_nothing_are_refused_by_the_gate():
 def test_labels_of_one_kind_cannot_be_learnt_from(label, positives):
     with pytest.raises(ContractError, match=f"has {positives} positives of 1800 rows: both are needed"):
         xgb.fit(examples(1, label), examples(2), SMALL)
+
+
+def of_habit(seed: int) -> pa.Table:
+    """Clicks whose chance is a feature, twice that where the user has few purchases."""
+    rows, rng = examples(seed), np.random.default_rng(seed)
+    chance, few = rng.uniform(0.001, 0.3, rows.num_rows), rng.random(rows.num_rows) < 0.5
+    clicked = rng.random(rows.num_rows) < chance * np.where(few, 2, 1)
+    changed = {EXPECTED: chance, "user_purchases_28d": np.where(few, 1, 9)}
+    for name, values in changed.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), name, pa.array(values.astype(np.float32)))
+    return rows.set_column(rows.schema.get_field_index("label"), "label", pa.array(clicked.astype(np.int32)))
+
+
+def test_trees_start_from_a_chance_and_learn_what_it_leaves(tmp_path):
+    options = {"trees": 40, "depth": 2, "threads": 1, "order": "odds"}
+    ranker = xgb.fit(of_habit(1), of_habit(2), XgbParams(**options, offset=EXPECTED))
+    held = of_habit(3)
+    scores, label = ranker.score(held), held["label"].to_numpy()
+    assert set(ranker.heads) == {"pctr", "rank"} == set(scores)
+    # better than what it started from, and than trees alone on as many rows
+    start = held[EXPECTED].to_numpy()
+    alone = xgb.fit(of_habit(1), of_habit(2), XgbParams(**options)).score(held)
+    assert roc_auc_score(label, scores["rank"]) > roc_auc_score(label, start) + 0.02
+    assert roc_auc_score(label, scores["rank"]) >= roc_auc_score(label, alone["rank"])
+    # the order has no steps, which calibration makes
+    assert len(np.unique(scores["rank"])) > 10 * len(np.unique(scores["pctr"]))
+    ranker.save(tmp_path / "ranker")
+    again = XgbRanker.load(tmp_path / "ranker").score(held)
+    assert all(np.array_equal(scores[head], again[head]) for head in scores)
+
+
+def test_without_a_tree_worth_it_the_order_is_that_of_the_offset():
+    rows = of_habit(1)
+    ranker = xgb.fit(rows, of_habit(2), XgbParams(trees=1, depth=1, learning_rate=1e-6, order="odds", offset=EXPECTED))
+    scores, start = ranker.score(rows)["rank"], rows[EXPECTED].to_numpy()
+    assert np.array_equal(np.argsort(-scores[:50], kind="stable"), np.argsort(-start[:50], kind="stable"))
+
+
+def test_a_cluster_refuses_a_start_that_it_does_not_know(tmp_path):
+    def run(folder):
+        raise AssertionError(f"{folder} was run")
+
+    with pytest.raises(ContractError, match="start from 'pair_expected' are not grown on a cluster"):
+        xgb_cluster.fit(of_habit(1), of_habit(2), XgbParams(offset=EXPECTED), tmp_path, run, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"), [({"order": "gain"}, "must be lambdamart or odds"), ({"offset": "mood"}, "no ranking feature")]
+)
+def test_an_order_or_offset_that_there_is_not_is_named(options, says):
+    with pytest.raises(ContractError, match=says):
+        XgbParams(**options)
 
 
 def test_two_fits_are_equal(planted):

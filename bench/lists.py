@@ -1,0 +1,281 @@
+"""``python -m bench lists [SOURCE] [NIGHT …]``: what lists are worth on real data, beside simple baselines.
+
+The year of completejourney is imported and built through four nights. Each night's ranked and reranked lists, and
+those of the baselines, are held against what the households took in the 14 days after it: full ranking over all items
+that are on offer, repeats allowed for all, households with a list and a purchase. Ties go by item.
+
+Parameters of the baselines were chosen on the nights of May to July (docs/models.md), before those that are measured.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from bench.meter import Meter, engine
+from jobs import steps
+from jobs.contract import DayRange
+from jobs.lake import Lake
+from jobs.landing import landed_days
+from jobs.settings import Market, Settings, home_dir, load_settings
+from models.training import TRAIN_DAYS
+from models.training_pairs import LABEL_DAYS
+from quality.metrics import per_user
+from quality.metrics.coverage import coverage
+from quality.metrics.gini import gini
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKET = "completejourney"
+NIGHTS = ("2017-08-07", "2017-09-04", "2017-10-02", "2017-10-30")
+AHEAD, TOP = 14, 10
+OURS = {
+    "fused": ("candidates.fused", {}),
+    "ranked": ("candidates.ranked", {}),
+    "reranked": ("serving.recommendations", {"surface": "feed"}),
+}
+AIM, MOST_LOST = 1.2, 0.05
+
+
+# -- what is judged, and by what -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Evening:
+    """What was known at the end of a day, and what came of it.
+
+    Parameters
+    ----------
+    ds
+        The day of the lists.
+    users, items
+        Sorted keys: everyone who took anything by then, and what is on offer.
+    taken
+        Rows of the past: place of user and item, age in days, and how often.
+    judged
+        Places of the users with a list and something relevant.
+    relevant
+        bool, judged users x items. What was taken of items that were not on offer yet counts as never found.
+    wanted
+        How many items each judged user took.
+    """
+
+    ds: dt.date
+    users: np.ndarray
+    items: np.ndarray
+    taken: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    judged: np.ndarray
+    relevant: np.ndarray
+    wanted: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.users), len(self.items)
+
+    def counts(self, days: int | None = None, half_life: float | None = None) -> sp.csr_array:
+        """How often each user took each item in the last ``days``, halved every ``half_life`` days."""
+        user, item, age, times = self.taken
+        weight = times if half_life is None else times * 0.5 ** (age / half_life)
+        some = slice(None) if days is None else age < days
+        # implicit takes 32-bit places alone
+        places = user[some].astype(np.int32), item[some].astype(np.int32)
+        return sp.csr_array((weight[some], places), shape=self.shape)
+
+    def popularity(self, days: int | None = None) -> np.ndarray:
+        """Users of each item, and as a fraction below 1 those of all days, for ties."""
+        ever = np.diff(self.counts().tocsc().indptr)
+        return np.diff(self.counts(days).tocsc().indptr) + ever / (1 + ever.max())
+
+
+def evening(lake: Lake, ds: dt.date) -> Evening:
+    """Read what a night is judged by."""
+    first = lake.days("silver.user_item_daily")[0]
+    days = [first + dt.timedelta(days=n) for n in range((ds - first).days + AHEAD + 1)]
+    rows = lake.rows("silver.user_item_daily", ["ds", "user_id", "item_id", "targets"], ds=days)
+    user, item, times = (rows[c].to_numpy() for c in ("user_id", "item_id", "targets"))
+    age = (np.datetime64(ds) - rows["ds"].to_numpy().astype("datetime64[D]")).astype(int)
+    past, future = (age >= 0) & (times > 0), (age < 0) & (times > 0)
+    stats = lake.rows("features.item_stats", ["item_id", "is_eligible"], ds=ds)
+    items = np.sort(stats["item_id"].to_numpy()[stats["is_eligible"].to_numpy(zero_copy_only=False)])
+    users = np.unique(user[past])
+    on_offer = past & np.isin(item, items)
+    listed = np.unique(lake.rows("candidates.ranked", ["user_id"], ds=ds)["user_id"].to_numpy())
+    pairs = np.unique(np.stack([user[future], item[future]], axis=1), axis=0)
+    pairs = pairs[np.isin(pairs[:, 0], listed)]
+    people, row, wanted = np.unique(pairs[:, 0], return_inverse=True, return_counts=True)
+    relevant = np.zeros((len(people), len(items)), bool)
+    known = np.isin(pairs[:, 1], items)
+    relevant[row[known], np.searchsorted(items, pairs[known, 1])] = True
+    places = np.searchsorted(users, user[on_offer]), np.searchsorted(items, item[on_offer])
+    taken = (*places, age[on_offer], times[on_offer].astype(float))
+    return Evening(ds, users, items, taken, np.searchsorted(users, people), relevant, wanted)
+
+
+def figures(at: Evening, lists: np.ndarray) -> dict[str, float]:
+    """NDCG@10, coverage and Gini of ``lists``: places of items, judged users x 10; -1 where a list is shorter."""
+    hit = np.take_along_axis(at.relevant, np.maximum(lists, 0), axis=1) & (lists >= 0)
+    shown = np.bincount(lists[lists >= 0], minlength=len(at.items))
+    found = {"ndcg": float(per_user("ndcg")(hit, at.wanted, TOP).mean())}
+    return found | {"coverage": float(coverage(shown)), "gini": float(gini(shown))}
+
+
+# -- baselines -----------------------------------------------------------------------------------
+
+
+def first_ten(scores: np.ndarray) -> np.ndarray:
+    """Places of the ten greatest scores of each row; of equal ones the first."""
+    return np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
+
+
+def by_popularity(days: int) -> Callable[[Evening], np.ndarray]:
+    return lambda at: np.tile(at.popularity(days), (len(at.judged), 1))
+
+
+def by_own_history(days: int | None, half_life: float | None) -> Callable[[Evening], np.ndarray]:
+    """Own items by (decayed) count, ties and what is missing by popularity of 28 days."""
+
+    def scores(at: Evening) -> np.ndarray:
+        popular = at.popularity(28)
+        return at.counts(days, half_life)[at.judged].toarray() + popular / (1e4 * popular.max())
+
+    return scores
+
+
+def by_item_cf(kind: str, neighbours: int) -> Callable[[Evening], np.ndarray]:
+    """`implicit`'s item-CF on counts; ``kind`` is one of its recommenders. An item is a neighbour of itself."""
+
+    def scores(at: Evening) -> np.ndarray:
+        from implicit import nearest_neighbours
+        from implicit.utils import ParameterWarning
+
+        counts = sp.csr_matrix(at.counts())
+        model = getattr(nearest_neighbours, kind)(K=neighbours, num_threads=1)
+        with warnings.catch_warnings():
+            # the cosine's own normalisation hands over another format, and says so
+            warnings.simplefilter("ignore", ParameterWarning)
+            model.fit(counts, show_progress=False)
+        return np.asarray((counts[at.judged] @ model.similarity).todense())
+
+    return scores
+
+
+def by_als(factors: int, alpha: float, regularization: float, iterations: int = 8) -> Callable[[Evening], np.ndarray]:
+    """`implicit`'s ALS on confidence ``1 + alpha * count``."""
+
+    def scores(at: Evening) -> np.ndarray:
+        from implicit.als import AlternatingLeastSquares
+        from threadpoolctl import threadpool_limits
+
+        confidence = sp.csr_matrix(at.counts(), dtype=np.float32)
+        confidence.data = 1 + alpha * confidence.data
+        model = AlternatingLeastSquares(
+            factors=factors,
+            regularization=regularization,
+            alpha=1.0,
+            iterations=iterations,
+            random_state=7,
+            num_threads=1,
+            use_gpu=False,
+        )
+        with threadpool_limits(1, "blas"):
+            model.fit(confidence, show_progress=False)
+        return model.user_factors[at.judged] @ model.item_factors.T
+
+    return scores
+
+
+ALS = "ALS"
+BASELINES: Mapping[str, Callable[[Evening], np.ndarray]] = {
+    **{f"popularity of {days} days": by_popularity(days) for days in (1, 7, 28)},
+    "own history, 28 days, half-life 7": by_own_history(28, 7.0),
+    "own history, 90 days, half-life 30": by_own_history(90, 30.0),
+    "own history, all, counts": by_own_history(None, None),
+    "item-CF, cosine": by_item_cf("CosineRecommender", 20),
+    "item-CF, counts": by_item_cf("ItemItemRecommender", 5),
+    ALS: by_als(256, 10.0, 0.05),
+}
+
+
+# -- ours ----------------------------------------------------------------------------------------
+
+
+def ours(lake: Lake, at: Evening, subject: str) -> np.ndarray:
+    """The first ten places of a table of lists."""
+    table, where = OURS[subject]
+    rows = lake.rows(table, ["user_id", "item_id", "rank"], ds=at.ds, **where)
+    user, item, rank = (rows[c].to_numpy() for c in ("user_id", "item_id", "rank"))
+    row = np.searchsorted(at.users[at.judged], user).clip(max=len(at.judged) - 1)
+    some = (rank <= TOP) & (at.users[at.judged][row] == user)
+    place = np.searchsorted(at.items, item[some]).clip(max=len(at.items) - 1)
+    lists = np.full((len(at.judged), TOP), -1)
+    lists[row[some], rank[some] - 1] = np.where(at.items[place] == item[some], place, -1)
+    return lists
+
+
+def measure(lake: Lake, nights: list[dt.date], meter: Meter) -> None:
+    """Print the figures of every night, their means, and the ratios that are aimed at."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for ds in nights:
+        at = evening(lake, ds)
+        lists = {name: ours(lake, at, name) for name in OURS}
+        lists |= {name: first_ten(scores(at)) for name, scores in BASELINES.items()}
+        for name, each in lists.items():
+            found.setdefault(name, []).append(figures(at, each))
+            meter.figure(f"{ds}.{name}.ndcg@{TOP}", found[name][-1]["ndcg"], f"{len(at.judged)} households")
+    mean = {name: {k: float(np.mean([f[k] for f in of])) for k in of[0]} for name, of in found.items()}
+    for name, of in mean.items():
+        for metric, value in of.items():
+            meter.figure(f"mean.{name}.{metric}@{TOP}", value, f"mean of {len(nights)} nights")
+    best = max(BASELINES, key=lambda name: mean[name]["ndcg"])
+    ratio = mean["ranked"]["ndcg"] / mean[best]["ndcg"]
+    meter.figure("ranked / best baseline", ratio, "NDCG@10", f"{best}; aim: {AIM} at least")
+    lost = 1 - mean["reranked"]["ndcg"] / mean["ranked"]["ndcg"]
+    meter.figure("lost by reranking", lost, "NDCG@10", f"aim: {MOST_LOST} at most")
+    for metric, aim in (("coverage", "not below"), ("gini", "not above")):
+        meter.figure(f"ranked.{metric}", mean["ranked"][metric], metric, f"aim: {aim} {mean[ALS][metric]:.3f}, ALS's")
+
+
+# -- the nights ----------------------------------------------------------------------------------
+
+
+def build(nights: list[dt.date], meter: Meter) -> None:
+    """Silver of the whole year once; features and training rows only of the days that a night is trained on."""
+    settings = load_settings(MARKET)
+    first = landed_days(settings.landing, MARKET, "items")[0]
+    whole = DayRange(first, nights[-1] + dt.timedelta(days=AHEAD))
+    say = meter.say()
+    with steps.opened(MARKET, "bench-history") as runner:
+        for group in ("bronze", "silver"):
+            say(group)
+            runner.build_group(runner.catalog.group(group), whole)
+        for night in nights:
+            days = DayRange(night - dt.timedelta(days=TRAIN_DAYS + LABEL_DAYS + 1), night - dt.timedelta(days=1))
+            for group in ("features", "examples"):
+                say(f"{night} {group}")
+                runner.build_group(runner.catalog.group(group), days)
+    for night in nights:
+        say(f"{night} night")
+        steps.night(str(night), MARKET, f"bench-{night}")
+    say("done")
+    for stage, seconds in meter.stages.items():
+        meter.figure(stage, seconds, "s")
+
+
+def bench(source: str = str(ROOT.parent / "shared" / "data" / MARKET), *nights: str) -> None:
+    """Import the year, build the nights, and measure them."""
+    from jobs.importer import import_data
+    from jobs.session import connect
+
+    chosen = [dt.date.fromisoformat(night) for night in nights or NIGHTS]
+    meter, home = Meter(MARKET), home_dir()
+    with engine():
+        spark = connect(Settings(home, home / "lake", home / "landing", Market(MARKET)))
+        import_data(spark, home, ROOT / "mappings" / f"{MARKET}.yaml", Path(source))
+        spark.stop()
+        build(chosen, meter)
+    measure(Lake(load_settings(MARKET)), chosen, meter)
