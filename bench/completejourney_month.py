@@ -10,7 +10,8 @@ from bench.meter import Meter, engine
 from jobs import steps
 from jobs.contract import DayRange
 from jobs.importer import import_data
-from jobs.report import left_out
+from jobs.report.night import Night
+from jobs.report.sections import left_out
 from jobs.session import connect
 from jobs.settings import Market, Settings, home_dir, load_settings
 
@@ -40,5 +41,5 @@ def bench(source: str = str(ROOT.parent / "shared" / "data" / "completejourney")
             cost = total.cost()
             meter.figure("month", cost.wall, "s", f"limit {LIMIT_S} s on 2 cores")
             meter.figure("month.cpu", cost.cpu, "processor seconds")
-            for sentence in left_out(load_settings("completejourney"), runner.lake, MONTH.last):
+            for sentence in left_out.gather(Night(load_settings("completejourney"), MONTH.last)):
                 print(sentence, flush=True)

@@ -17,7 +17,9 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.meter import figure
+from bench.meter import engine, figure
+from jobs.session import connect
+from jobs.settings import Market, Settings, home_dir
 from models.ann import Index, IndexParams, build_index, normalised
 
 COUNT, DIMENSIONS, K, QUERIES = 200_000, 64, 100, 2_000
@@ -63,15 +65,9 @@ def spark_als() -> None:
     """Spark ML's own way from factors to everyone's 100 best, over fewer items."""
     from pyspark.ml.recommendation import ALS
 
-    from jobs.services import up
-    from jobs.session import connect
-    from jobs.settings import Market, Settings
-
-    with tempfile.TemporaryDirectory(prefix="njb") as folder:
-        if "NIGHTJAR_SPARK" not in os.environ:
-            up(["spark"])
-        home = Path(folder)
-        spark = connect(Settings(home, home, home, Market("bench"), os.environ.get("NIGHTJAR_SPARK")))
+    with engine():
+        home = home_dir()
+        spark = connect(Settings(home, home / "lake", home / "landing", Market("bench")))
         rng = np.random.default_rng(7)
         every = np.arange(max(SPARK_ITEMS, SPARK_USERS) * 5)
         ratings = np.stack([every % SPARK_USERS, rng.permutation(every) % SPARK_ITEMS], axis=1)
