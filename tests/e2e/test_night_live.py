@@ -75,6 +75,8 @@ def content(settings: Settings, night: str) -> dict[str, str]:
     """Hashes of every table of a night."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NIGHTJAR_HOME", str(settings.home))
+        if settings.spark:
+            patch.setenv("NIGHTJAR_SPARK", settings.spark)
         with steps.opened("demo", "reader") as runner:
             return contents(runner, PER_DAY + VERSIONED, DayRange.day(night))
 
