@@ -79,6 +79,8 @@ def spark_als() -> None:
         cores = os.cpu_count() or 1
         rate = found / (time.monotonic() - started) / cores
         figure("indexes.spark_als.search", rate, "users/s/core", f"{SPARK_ITEMS} x {DIMENSIONS}", "exact")
+        # a client whose server is gone tries for minutes to say goodbye
+        spark.stop()
 
 
 def bench(count: int | str = COUNT) -> None:
