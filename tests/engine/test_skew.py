@@ -117,8 +117,10 @@ def test_a_table_that_was_built_again_since_says_nothing_of_the_code(spark):
         ran("silver.user_item_daily", before, 230),
     ]
     names = ("user_clicks_7d", "profile_tenure_days", "item_targets_7d", "creator_items", "share_category")
-    changed = dict.fromkeys((*names, "pair_strength"), -5.0)
-    found = compared(spark, [scored(*p) for p in PAIRS], [trained(*p, **changed) for p in PAIRS], runs=runs)
+    moved = (*names, "pair_strength")
+    # values of the pairs are 11.25 to 13.25 and up, with a spread of 0.71: late rows move them all by a tenth
+    examples = [trained(*p, **{f: p[0] + p[1] + FEATURES.index(f) + 0.35 for f in moved}) for p in PAIRS]
+    found = compared(spark, [scored(*p) for p in PAIRS], examples, runs=runs)
     assert {f: r["verdict"] for (_, f), r in found.items() if r["different"]} == {
         "user_clicks_7d": "healed",
         "pair_strength": "healed",
@@ -129,12 +131,29 @@ def test_a_table_that_was_built_again_since_says_nothing_of_the_code(spark):
     assert (row["source"], row["healed"], row["verdict"]) == ("features.user_activity", True, "ok")
 
 
+def test_late_rows_do_not_move_many_values_far(spark):
+    """A tenth of the pairs may be far apart in a table that was healed; where more are, it is not late rows."""
+    runs = [ran("candidates.ranked", KNOWN, 100), ran("features.user_activity", KNOWN, 200)]
+    people = [(user, 10) for user in range(1, 41)]
+    ranked = [scored(*p) for p in people]
+
+    def verdict(far: int) -> tuple:
+        # values go from 11.25 to 50.25; with four or five of 500 their spread is 150, and half of it less than 450
+        examples = [trained(*p, **({"user_clicks_7d": 500.0} if p[0] <= far else {})) for p in people]
+        row = compared(spark, ranked, examples, runs=runs)[D1, "user_clicks_7d"]
+        return row["different"], row["far"], row["verdict"]
+
+    assert verdict(4) == (4, 4, "healed") and verdict(5) == (5, 5, "skew")
+
+
 def test_a_range_knows_what_was_healed_on_each_of_its_days(spark):
     later = KNOWN + dt.timedelta(days=1)
     runs = [ran("candidates.ranked", day, 100) for day in (KNOWN, later)]
     runs.append(ran("features.user_activity", later, 200))
-    ranked = [scored(1, 10), scored(1, 10, later)]
-    examples = [trained(1, 10, ds, user_clicks_7d=-5.0) for ds in (D1, D2)]
+    # of ten people one has moved
+    ranked = [scored(user, 10, ds) for ds in (KNOWN, later) for user in range(1, 11)]
+    changed = {"user_clicks_7d": -5.0}
+    examples = [trained(u, 10, ds, **(changed if u == 1 else {})) for ds in (D1, D2) for u in range(1, 11)]
     whole = compared(spark, ranked, examples, DayRange(D1, D2), runs)
     assert {ds: r["verdict"] for (ds, f), r in whole.items() if f == "user_clicks_7d"} == {D1: "skew", D2: "healed"}
     for day in (D1, D2):
