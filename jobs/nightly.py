@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 HISTORY_DAYS = 240
 """Days before the first night that facts are built for. The longest windows look back a year; on completejourney eight
 months of it order lists as well as twelve (docs/models.md), and cost a third less."""
-FEATURE_DAYS = 42
+FEATURE_DAYS = 30
 """Of these, the last ones that features and training rows are built for: what a ranker is trained on, and what drift
 is held against."""
 WEEK_OF_EVALUATION = 35
