@@ -134,7 +134,8 @@ INTEREST = tuple(f"share_{kind}" for kind in KINDS)
 CONTEXT = ("position",)
 SOURCES = (
     {name: part.table for part in PARTS for name in part.features}
-    | dict.fromkeys(PAIR, "silver.user_item_daily")
+    # what is expected is made of tables that are made from it too
+    | dict.fromkeys((*PAIR, EXPECTED), "silver.user_item_daily")
     | dict.fromkeys(INTEREST, "features.user_interests")
 )
 """The table that each feature of `FEATURES` but the context is read from."""

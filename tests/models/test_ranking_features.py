@@ -56,6 +56,11 @@ def test_the_list_has_no_feature_of_another_origin_and_none_twice():
     assert len(set(FEATURES)) == len(FEATURES)
 
 
+def test_the_table_of_every_feature_but_the_context_is_known():
+    assert set(ranking_features.SOURCES) == set(FEATURES) - set(ranking_features.CONTEXT)
+    assert set(ranking_features.SOURCES.values()) <= {each.table for each in ranking_features.inputs()}
+
+
 def test_interests_are_shares_by_kind_none_of_them_sensitive():
     kinds = {name.removeprefix("share_") for name in INTEREST}
     assert kinds == {"category", "brand", "creator", "price_band"}
