@@ -30,7 +30,7 @@ nightly: setup ## One night end to end; takes DS= MAPPING= SOURCE= MARKET= SIZE=
 	  $(if $(USERS),--users $(USERS)) $(if $(DAYS),--days $(DAYS))
 
 test: setup ## The fast tests
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup tests
+	$(BIN)/python -m pytest -m "not slow" -n 2 tests
 
 test-slow: setup ## The campaigns that make test leaves out
 	$(BIN)/python -m pytest -m slow tests

@@ -56,12 +56,16 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(OneServer())
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
     """A file's tests run in one process, and so do those of a folder whose tests share an installation."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group(folder if folder in TOGETHER else f"{folder}/{item.path.name}"))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByInstallation(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = Path(nodeid.split("::")[0])
+            return str(file.parent if file.parent.name in TOGETHER else file)
+
+    return ByInstallation(config, log)
 
 
 @pytest.fixture(scope="session")
