@@ -21,12 +21,9 @@ from jobs.settings import Settings, home_dir, load_settings, save_market
 if TYPE_CHECKING:
     from jobs.services.airflow_api import AirflowClient
 
-HISTORY_DAYS = 240
-"""Days before the first night that facts are built for. The longest windows look back a year; on completejourney eight
-months of it order lists as well as twelve (docs/models.md), and cost a third less."""
 FEATURE_DAYS = 30
-"""Of these, the last ones that features and training rows are built for: what a ranker is trained on, and what drift
-is held against."""
+"""Days before the first night that features and training rows are built for: what a ranker is trained on, and what
+drift is held against. Facts are built from the first landed day on: who a user is may have been told then alone."""
 WEEK_OF_EVALUATION = 35
 """With so many days of history the first of the two nights is a week before the second, so that its lists can
 be held against a whole week; with fewer it is the day before."""
@@ -153,8 +150,7 @@ def plan_nights(settings: Settings, ds: dt.date | None) -> list[dt.date]:
 def build_history(settings: Settings, first_night: dt.date, say: Callable[[str], None]) -> None:
     """Build, as one range, the days before the first night that are not there yet."""
     built = Lake(settings).days("silver.items")
-    oldest = max(landed_days(settings)[0], first_night - dt.timedelta(days=HISTORY_DAYS))
-    begin = built[-1] + dt.timedelta(days=1) if built else oldest
+    begin = built[-1] + dt.timedelta(days=1) if built else landed_days(settings)[0]
     last = first_night - dt.timedelta(days=1)
     if begin > last:
         return
