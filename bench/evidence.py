@@ -33,7 +33,7 @@ from models import registry
 from models.evaluation import LENGTH, Figure, mean_of, ndcg_of_groups
 from models.rankers.ranker import SEQUENCE, Ranker, ranker
 from models.rankers.rows import feature_matrix, numbers, query_ids
-from models.ranking_features import CONTEXT, INTEREST, PAIR, PARTS
+from models.ranking_features import CONTEXT, EXPECTED, INTEREST, PAIR, PARTS
 from models.served_order import ServedOrder
 from models.training import Data, training_set
 
@@ -202,7 +202,7 @@ def feature_groups() -> dict[str, tuple[str, ...]]:
     for part in PARTS:
         name = f"{part.table.split('.')[1]}{f' ({part.kind})' if part.kind else ''}"
         found[name] = part.features
-    return found | {"pair": PAIR, "interests": INTEREST, "position": CONTEXT}
+    return found | {"pair": (*PAIR, EXPECTED), "interests": INTEREST, "position": CONTEXT}
 
 
 def ablation(settings: Settings, data: Data) -> Iterator[dict[str, Any]]:
