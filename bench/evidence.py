@@ -26,6 +26,7 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from bench.meter import engine, figure
+from bench.rankers import RANKERS
 from bench.worlds import WORLDS
 from jobs.lake import Lake
 from jobs.settings import Settings, load_settings
@@ -38,13 +39,6 @@ from models.served_order import ServedOrder
 from models.training import Data, training_set
 
 Scores = dict[str, np.ndarray]
-RANKERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "xgb": ("xgb", {}),
-    "deepfm": ("deepfm", {}),
-    "wide_deep": ("deepfm", {"form": "wide_deep"}),
-    "din": ("din", {}),
-    "esmm": ("esmm", {}),
-}
 BY_GROUP = {"group_feature": "profile_tenure_days", "group_edges": (30.0,)}
 HISTORY_DAYS = 90
 
