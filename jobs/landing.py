@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.errors import LandingError
+from jobs.settings import Market
 
 SUFFIXES = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 ACTIONS = (
@@ -36,7 +37,9 @@ ACTIONS = (
     "login",
     "search",
 )
-SURFACES = ("feed", "search", "detail")
+_SHIPPED = sorted(path.stem for path in (Path(__file__).parents[1] / "models" / "surfaces").glob("*.yaml"))
+SURFACES = tuple(dict.fromkeys(("feed", "search", "detail", *_SHIPPED)))
+"""Every market's surfaces: those without lists of their own and the shipped ones; `allowed` adds the market's own."""
 SLOT_TYPES = ("organic", "exploration", "curated", "ad")
 
 
@@ -109,6 +112,12 @@ def _item(required: bool = True) -> Field:
 
 def _time(name: str, description: str, required: bool = True) -> Field:
     return Field(name, "timestamp", description + " ISO 8601; UTC where it has no offset.", required=required)
+
+
+def allowed(field: Field, market: Market) -> tuple[str, ...]:
+    """What a value of the column must be one of, empty where anything goes: a surface may be the market's own."""
+    own = market.surfaces if field.values and field.name == "surface" else ()
+    return tuple(dict.fromkeys((*(field.values or ()), *own)))
 
 
 INTRADAY = "intraday"
@@ -191,7 +200,7 @@ FEEDS: tuple[Feed, ...] = (
             _user(),
             _item(),
             _time("at", "When it was shown."),
-            Field("surface", "string", "Where: feed, search, detail.", required=True, values=SURFACES),
+            Field("surface", "string", "Where it was shown.", required=True, values=SURFACES),
             Field("position", "int", "Place in the list, from 1.", required=True, low=1, high=10_000),
             Field("slot_type", "string", "organic, exploration, curated or ad.", values=SLOT_TYPES),
             Field("terminal", "string", "app, mini_program or h5.", values=TERMINALS),

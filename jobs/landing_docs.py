@@ -29,6 +29,7 @@ is a folder:
   (8 hours) a *needed* feed stops the night; any other is gone without, and the log says so.
 - Facts belong to the day of their own time; up to 3 days late they still reach it. State rows replace what was
   known of their key from their day of arrival on.
+- A `surface` is one of those named below, or of the market's own file (option `surfaces`, docs/lists.md).
 - Columns may be left out unless required. Columns that are not declared here are kept in bronze, as `extra`, and the
   report names them.
 - A column that has no value though it usually has some, or whose values are of another type, stops the day before

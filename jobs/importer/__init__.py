@@ -132,7 +132,8 @@ def import_data(
     mapping = read_mapping(Path(mapping_path))
     files = check_files(mapping, Path(source_dir))
     if market_file(mapping.market.name, home).exists():
-        save_market(mapping.market, home)
+        # what an operator has edited since, surfaces for one, says what may land
+        mapping = dataclasses.replace(mapping, market=save_market(mapping.market, home))
     landing = landing or Path(os.environ.get("NIGHTJAR_LANDING", home / "landing")).resolve()
     with sql.quiet(), _sources(spark, mapping, files) as sources:
         frames = {name: source.clean for name, source in sources.items()} | read_views(spark, mapping)

@@ -14,7 +14,7 @@ from jobs.errors import ImportMappingError
 from jobs.importer import sql
 from jobs.importer.mapping import FIRST, DataMapping, FeedMapping
 from jobs.importer.sources import quoted
-from jobs.landing import Field
+from jobs.landing import Field, allowed
 
 OUTSIDE = "outside the days"
 SUPERSEDED = "replaced by a later row of the same day"
@@ -74,7 +74,8 @@ def build_feed(mapping: DataMapping, mapped: FeedMapping, base: DataFrame) -> Fe
     content = [c for c in base.columns if c != "_file"]
     file = F.col("_file") if "_file" in base.columns else F.lit(None).cast("string")
     fields = mapped.feed.fields
-    checks = {reason: bad for field in fields if field.name in mapped.select for reason, bad in _checks(field).items()}
+    given = [_checks(field, mapping) for field in fields if field.name in mapped.select]
+    checks = {reason: bad for each in given for reason, bad in each.items()}
     day = _day(mapping, mapped)
     checks[NO_DAY] = day.isNull()
     frame = raw.select(
@@ -123,7 +124,7 @@ def _value(field: Field, mapped: FeedMapping) -> Column:
     return F.col(f"_raw_{field.name}").try_cast(field.type)
 
 
-def _checks(field: Field) -> Mapping[str, Column]:
+def _checks(field: Field, mapping: DataMapping) -> Mapping[str, Column]:
     """What can be wrong with a mapped column, by reason."""
     raw, value = F.col(f"_raw_{field.name}"), F.col(f"_raw_{field.name}").try_cast(field.type)
     checks: dict[str, Column] = {}
@@ -136,8 +137,8 @@ def _checks(field: Field) -> Mapping[str, Column]:
         checks[f"{field.name}: below {field.low}"] = value < field.low
     if field.high is not None:
         checks[f"{field.name}: above {field.high}"] = value > field.high
-    if field.values:
-        checks[f"{field.name}: not one of {', '.join(field.values)}"] = ~value.isin(*field.values)
+    if values := allowed(field, mapping.market):
+        checks[f"{field.name}: not one of {', '.join(values)}"] = ~value.isin(*values)
     return checks
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jobs.landing import SURFACES
 from jobs.simulator.catalogue import DISTRICTS
 from jobs.simulator.config import DAY_MS, WorldConfig
 from jobs.simulator.geography import FIRST_DISTRICT, HOME, TRANSIT, WORK
@@ -69,7 +68,7 @@ def make_requests(
         at=config.midnight_ms(day) + at.astype(np.int64),
         session=slot,
         page=ordinal(person),
-        surface=rng.choice(len(SURFACES), len(person), p=SURFACE_SHARES),
+        surface=rng.choice(len(SURFACE_SHARES), len(person), p=SURFACE_SHARES),
         terminal=np.searchsorted((0.7, 0.9), people.index * 7919 % 10 / 10 + 0.05)[person],
         place=_places(rng, people, person, slot, weekend),
     )

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 from features.grid import cell_of
 from jobs.contract import WARN, Check, Column, DayRange, Node, Table, TableInput, not_null, rows_between
 from jobs.keys import surrogate
-from jobs.landing import FEEDS, Feed, Field
+from jobs.landing import FEEDS, Feed, Field, allowed
 from jobs.settings import Market
 from jobs.tables.bronze import as_declared
 
@@ -104,7 +104,7 @@ def typed(field: Field, market: Market) -> SparkColumn:
     return surrogate(market, field.ident, F.col(field.name)) if field.ident else as_declared(field)
 
 
-def refusal(feed: Feed, params: Params) -> SparkColumn:
+def refusal(feed: Feed, params: Params, market: Market) -> SparkColumn:
     """Name of the first rule that a parsed row breaks, null for a good row.
 
     Reads the delivered columns and their typed twins, prefixed ``t_``.
@@ -118,8 +118,8 @@ def refusal(feed: Feed, params: Params) -> SparkColumn:
             rules.append((given.isNull() | (F.trim(given) == ""), f"missing:{field.name}"))
         if field.type != "string":
             rules.append((given.isNotNull() & (F.trim(given) != "") & value.isNull(), f"bad_type:{field.name}"))
-        if field.values:
-            rules.append((given.isNotNull() & ~given.isin(*field.values), f"unknown_value:{field.name}"))
+        if values := allowed(field, market):
+            rules.append((given.isNotNull() & ~given.isin(*values), f"unknown_value:{field.name}"))
         for bound, broken in (
             (field.low, value < field.low if field.low is not None else None),
             (field.high, value > field.high if field.high is not None else None),
@@ -138,7 +138,7 @@ def parsed(feed: Feed, bronze: DataFrame, params: Params, market: Market) -> Dat
     return (
         bronze.withColumnRenamed("ds", "arrival_ds")
         .withColumns(twins)
-        .withColumn("_reject", refusal(feed, params))
+        .withColumn("_reject", refusal(feed, params, market))
         .withColumn("_raw", F.when(F.col("_reject").isNotNull(), as_evidence(feed)))
         .withColumn("_file", F.col("file"))
         .withColumn("_tie", F.xxhash64(*[f.name for f in feed.fields]))

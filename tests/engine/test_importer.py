@@ -18,7 +18,7 @@ from jobs.errors import ImportMappingError
 from jobs.importer import ImportResult, import_data, read_mapping
 from jobs.landing import BY_NAME, incomplete, landed_files
 from jobs.session import connect
-from jobs.settings import Market, Settings, load_market
+from jobs.settings import Market, Settings, load_market, save_market
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -206,6 +206,14 @@ def test_bad_rows_are_rejected_with_reason_file_and_content(shop):
     missing = next(r for r in shop.rejects(result, "orders") if r["reason"] == "user_id: missing")
     assert missing["file"] == "sales.csv" and missing["row"]["sale"] == "5"
     assert "rejected 1: amount_minor: below 0; such as" in result.summary()
+
+
+def test_a_surface_that_the_operator_added_to_the_market_may_land(shop):
+    clicks = {"event_id": "sale", "user_id": "who", "at": "`when`", "action": "'click'", "surface": "what"}
+    shop.mapping["feeds"]["events"] = {"from": "sales", "where": "what IN ('tea', 'cup')", "select": clicks}
+    save_market(Market("shop", "America/New_York", target=("purchase",), surfaces={"tea": {}}), shop.home)
+    events = next(f for f in shop.run().feeds if f.name == "events")
+    assert events.written == 1 and events.rejected == {"surface: not one of feed, search, detail, tea": 1}
 
 
 def test_state_lands_when_known_and_its_last_row_of_a_day_stands(shop):
