@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
+from airflow.sdk import Param, dag, get_current_context, task
 
 HEAVY = "heavy"
 
@@ -58,8 +58,7 @@ def swap() -> None:
     steps.swap_backfill(**attempt())
 
 
-# A rejection skips the swap; what was staged goes in any case.
-@task(trigger_rule=TriggerRule.ALL_DONE, execution_timeout=timedelta(minutes=30))
+@task(execution_timeout=timedelta(minutes=30))
 def clean_up() -> None:
     """Delete what was staged and not swapped in."""
     from jobs import steps
@@ -102,8 +101,8 @@ def backfill() -> None:
         response_timeout=timedelta(days=7),
         execution_timeout=timedelta(days=8),
     )
-    swapped = swap()
-    stage() >> approve >> swapped >> clean_up()
+    # A rejection skips the swap; what was staged goes in any case. As a teardown it does not decide how the run ended.
+    stage() >> approve >> swap() >> clean_up().as_teardown()
 
 
 backfill()

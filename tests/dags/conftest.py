@@ -71,16 +71,25 @@ def parsed(parse: Callable[..., dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def stopped_night(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The same run, stopped by the gate of silver."""
-    folder = tmp_path_factory.mktemp("stopped")
-    write_manifest(discover(), folder / "home" / "manifest.json")
-    return run_script(folder, "night_with_stand_ins.py", "2024-03-14", "gate-fails")
+def run_dag(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+    """Run a DAG for the market `shop` with stand-ins for its steps, of which the named ones fail."""
+
+    def run(dag_id: str, conf: dict[str, Any], *failing: str) -> dict[str, Any]:
+        folder = tmp_path_factory.mktemp(dag_id)
+        write_manifest(discover(), folder / "home" / "manifest.json")
+        conf = json.dumps({"market": "shop", **conf})
+        return run_script(folder, "run_with_stand_ins.py", dag_id, conf, *failing)
+
+    return run
 
 
 @pytest.fixture(scope="session")
-def night(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A run of the DAG `nightly` for 2024-03-14 and the market `shop`, with stand-ins for its steps."""
-    folder = tmp_path_factory.mktemp("night")
-    write_manifest(discover(), folder / "home" / "manifest.json")
-    return run_script(folder, "night_with_stand_ins.py", "2024-03-14")
+def stopped_night(run_dag: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """A run of the DAG `nightly`, stopped by the gate of silver."""
+    return run_dag("nightly", {"ds": "2024-03-14"}, "run_gate")
+
+
+@pytest.fixture(scope="session")
+def night(run_dag: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """A run of the DAG `nightly` for 2024-03-14."""
+    return run_dag("nightly", {"ds": "2024-03-14"})

@@ -51,5 +51,5 @@ def test_a_task_that_failed_for_good_leaves_a_report_and_pages_its_owner_once(st
     [([day, market, task, owner, error], _)] = calls
     assert (day, market, task) == ("2024-03-14", "shop", "ingest.silver_gate")
     assert "platform" in owner
-    assert error == "Gate silver of 2024-03-14 stops the publish: silver.events: 3 rows."
+    assert error == "Stopped: silver, 2024-03-14."
     assert not [name for name, *_ in stopped_night["calls"] if name == "publish_release"]
