@@ -208,7 +208,7 @@ class TrainIfDue(TriggerDagRunOperator):
         self.trigger_run_id = f"nightly__{market}__{self.day}"
         self.conf = {"ds": self.day, "market": market}
         # a person may take days to decide: the night goes on with the champion
-        self.wait_for_completion = os.environ.get("NIGHTJAR_PROMOTION", "auto") != "manual"
+        self.wait_for_completion = steps.promotion_mode(market) != "manual"
         super().execute(context)
 
 

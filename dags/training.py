@@ -12,7 +12,7 @@ features have drifted.
 | `market` | the market; default: `NIGHTJAR_MARKET`, else `demo` |
 | `mode` | `auto` promotes what passes; `manual` asks a person; `dry_run` trains and compares only |
 
-`NIGHTJAR_PROMOTION` says which mode is the default; without it, `auto`.
+The default `mode` is that of the installation: `NIGHTJAR_PROMOTION`, else `auto`.
 
 **Decide** (mode `manual`): *Required Actions*, or the task `approve`, shows the model card with the gate. **Approve**
 makes the challenger champion, unless another one has become champion meanwhile. **Reject** keeps the champion, and the
@@ -51,7 +51,7 @@ def show_card(challenger: dict[str, Any]) -> str:
     from jobs import steps
 
     params = get_current_context()["params"]
-    if params["mode"] != "manual" or not challenger["passed"]:
+    if steps.promotion_mode(params["market"], params["mode"]) != "manual" or not challenger["passed"]:
         raise AirflowSkipException("Nobody is asked: the gate has refused it, or the mode decides.")
     return steps.model_card(params["market"], challenger["version"])
 
@@ -108,10 +108,11 @@ def promote(challenger: dict[str, Any]) -> None:
             os.environ.get("NIGHTJAR_MARKET", "demo"), type="string", pattern="^[A-Za-z_][A-Za-z0-9_]*$", title="Market"
         ),
         "mode": Param(
-            os.environ.get("NIGHTJAR_PROMOTION", "auto"),
-            type="string",
-            enum=["auto", "manual", "dry_run"],
+            None,
+            type=["null", "string"],
+            enum=[None, "auto", "manual", "dry_run"],
             title="Promotion",
+            description="Default: that of the installation.",
         ),
     },
     default_args={"owner": "model-life", "retries": 1, "retry_delay": timedelta(seconds=20)},

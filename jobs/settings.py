@@ -9,6 +9,7 @@
 ``NIGHTJAR_ALERTS``   address of a webhook for alerts; default none
 ``NIGHTJAR_LATE_HOURS`` hours after the end of its day from which a night is late; default 12
 ``NIGHTJAR_FEEDBACK_CRON``  how often the DAG feedback looks when the schedule is on; default every 15 minutes
+``NIGHTJAR_PROMOTION`` ``auto``, ``manual`` or ``dry_run``: who makes champion what passed its gate; default ``auto``
 ``NIGHTJAR_SPARK``    ``sc://host:port`` of a Spark Connect server; default: the embedded one
 
 A market is the file ``<home>/markets/<market>.yaml``. `nightjar simulate` and `nightjar import`
@@ -28,6 +29,9 @@ import yaml
 
 from jobs.contract import digest
 from jobs.errors import SettingsError
+
+PROMOTIONS = ("auto", "manual", "dry_run")
+"""Who makes a model that passed its gate champion: the gate, a person, or nobody."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class Market:
 
 @dataclass(frozen=True)
 class Settings:
-    """The places of one installation and the market it works on."""
+    """The places of one installation, how it promotes models, and the market it works on."""
 
     home: Path
     lake: Path
@@ -126,10 +130,13 @@ class Settings:
     market: Market
     spark: str | None = None
     read_through: Path | None = None
+    promotion: str = "auto"
 
     def __post_init__(self) -> None:
         if self.read_through == self.lake:
             raise SettingsError(f"The lake {self.lake} cannot read through to itself: name another one.")
+        if self.promotion not in PROMOTIONS:
+            raise SettingsError(f"NIGHTJAR_PROMOTION is {self.promotion!r}: set it to one of {', '.join(PROMOTIONS)}.")
 
     @property
     def artifacts(self) -> Path:
@@ -210,4 +217,5 @@ def load_settings(market: str | None = None) -> Settings:
         market=load_market(market or os.environ.get("NIGHTJAR_MARKET", "demo"), home),
         spark=os.environ.get("NIGHTJAR_SPARK"),
         read_through=_path_of("NIGHTJAR_READ_THROUGH"),
+        promotion=os.environ.get("NIGHTJAR_PROMOTION", "auto"),
     )

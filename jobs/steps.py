@@ -285,7 +285,7 @@ def _released_again(settings: Settings, run_id: str, to: str | None, reason: str
 
 
 def training_due(ds: str, market: str) -> bool:
-    """True where no champion exists, it is a week old, or features drifted; a private lake uses what there is."""
+    """True where no model exists, the newest is a week old, or features drifted; a private lake uses what there is."""
     from models import training
 
     settings = load_settings(market)
@@ -307,27 +307,39 @@ def model_card(market: str, version: str) -> str:
     return registry.card_of(load_settings(market), version)
 
 
+def promotion_mode(market: str, chosen: str | None = None) -> str:
+    """Who promotes what passed its gate: as chosen for one run, else as the installation says."""
+    settings = load_settings(market)
+    # what a private lake was trained on is nobody else's data
+    return "dry_run" if settings.read_through is not None else chosen or settings.promotion
+
+
 def promote(
     market: str,
     version: str,
     passed: bool,
-    mode: str = "auto",
+    mode: str | None = None,
     reason: str = "passed its gate",
-    approver: str = "gate",
+    approver: str | None = None,
 ) -> dict[str, Any]:
-    """Make the challenger champion, if it passed and the mode lets it; a refusal leaves the champion."""
+    """Make the challenger champion, if it passed and the mode lets it; a refusal leaves the champion.
+
+    Parameters
+    ----------
+    mode
+        As chosen for this run; default: that of the installation. ``manual`` needs an ``approver``.
+    approver
+        The person who said so; default: the gate decides.
+    """
     from models import registry
 
-    settings = load_settings(market)
-    if settings.read_through is not None:
-        # what a private lake was trained on is nobody else's data
-        mode = "dry_run"
-    if not passed or mode == "dry_run":
-        log.warning(
-            "Version %s is not promoted (%s); the champion stays.", version, mode if passed else "gate refused it"
-        )
+    mode = promotion_mode(market, mode)
+    waits = mode == "manual" and approver is None
+    if not passed or mode == "dry_run" or waits:
+        why = "its gate refused it" if not passed else "it waits for `nightjar promote`" if waits else mode
+        log.warning("Version %s is not promoted (%s); the champion stays.", version, why)
         return {"champion": None, "refused": not passed}
-    return registry.promote(settings, version, reason, approver)
+    return registry.promote(load_settings(market), version, reason, approver or "gate")
 
 
 def reject_model(market: str, version: str, reason: str, approver: str) -> dict[str, Any]:

@@ -88,6 +88,11 @@ def champion_of(api: Any, settings: Settings) -> Any | None:
     return _of_alias(api, settings, "champion")
 
 
+def newest_of(api: Any, settings: Settings) -> Any | None:
+    """The version that was trained last, whatever came of it, or None."""
+    return _of_alias(api, settings, CHALLENGER)
+
+
 def _of_alias(api: Any, settings: Settings, alias: str) -> Any | None:
     from mlflow.exceptions import MlflowException
 
@@ -276,7 +281,7 @@ def _write_pin(
 
 def _newest_of(settings: Settings, ds: dt.date, role: str) -> dict[str, Any]:
     api = client(settings)
-    found = champion_of(api, settings) if role == ROLE else _of_alias(api, settings, CHALLENGER)
+    found = champion_of(api, settings) if role == ROLE else newest_of(api, settings)
     if found is None or dt.date.fromisoformat(found.tags["data_until"]) > ds:
         return {}
     if role == CHALLENGER and found.tags.get("state") != CHALLENGER:

@@ -134,7 +134,11 @@ def _with_groups(lake: Lake, settings: Settings, held: pa.Table, ds: dt.date) ->
 
 
 def training_due(settings: Settings, ds: dt.date, every_days: int = 7, drifted_share: float = 0.2) -> bool:
-    """True where there is no champion, the newest is ``every_days`` old, or its features have drifted since.
+    """True where there is no model, the newest is ``every_days`` old, or the features have drifted since.
+
+    The newest version counts, whatever came of it: one that was refused, or waits for a person, is not trained again
+    each night. Without a champion, though, the night after tries again what the gate refused, with a day more of data;
+    and where the gate alone decides, a version that passed and was not promoted had its night cut off.
 
     Parameters
     ----------
@@ -146,11 +150,16 @@ def training_due(settings: Settings, ds: dt.date, every_days: int = 7, drifted_s
         return False
     if len(lake.days("training.examples")) < HELD_DAYS + 1:
         return False
-    champion = registry.champion_of(registry.client(settings), settings)
-    if champion is None:
+    api = registry.client(settings)
+    newest = registry.newest_of(api, settings)
+    if newest is None:
         return True
-    until = dt.date.fromisoformat(champion.tags["data_until"])
-    return (ds - until).days >= every_days or _has_drifted(lake, until, ds, drifted_share)
+    until, state = dt.date.fromisoformat(newest.tags["data_until"]), newest.tags["state"]
+    cut_off = state == registry.CHALLENGER and settings.promotion == "auto"
+    if registry.champion_of(api, settings) is None and (cut_off or state == "refused"):
+        return True
+    same_night = cut_off and until == ds
+    return same_night or (ds - until).days >= every_days or _has_drifted(lake, until, ds, drifted_share)
 
 
 def _has_drifted(lake: Lake, until: dt.date, ds: dt.date, share: float) -> bool:

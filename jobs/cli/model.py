@@ -15,8 +15,7 @@ def register(add: Any) -> None:
     made.add_argument(
         "--mode",
         choices=("auto", "manual", "dry_run"),
-        default="auto",
-        help="manual: leave the decision to `nightjar promote` or `nightjar reject`",
+        help="manual: leave the decision to `nightjar promote` or `nightjar reject`; default: NIGHTJAR_PROMOTION",
     )
     made = add("promote", do_promote, "Make a challenger that passed its gate the champion.")
     made.add_argument("version", help="version in the registry")
@@ -39,9 +38,9 @@ def do_train(options: argparse.Namespace) -> None:
 
     market = load().market.name
     made = steps.fit_rankers(str(options.ds), market, new_run("train"))
-    if options.mode != "manual":
-        made |= steps.promote(market, made["version"], made["passed"], options.mode)
-    show(options, made, f"Version {made['version']}: gate {'passed' if made['passed'] else 'refused'}.")
+    made |= steps.promote(market, made["version"], made["passed"], options.mode)
+    gate = "passed" if made["passed"] else "refused"
+    show(options, made, f"Version {made['version']}: gate {gate}; champion: {made['champion'] or 'as before'}.")
 
 
 def do_promote(options: argparse.Namespace) -> None:

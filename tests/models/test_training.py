@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from jobs import steps
 from jobs.catalog import discover
+from jobs.cli import main
 from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.settings import Market, load_settings, save_market
@@ -115,6 +118,85 @@ def test_a_model_lives(settings):
     assert str(registry.champion_of(api, settings).version) == "1"
     assert not training.training_due(settings, LAST)
     assert training.training_due(settings, LAST + dt.timedelta(days=7))
+
+
+def test_an_installation_set_to_manual_promotes_nothing_by_itself(settings, monkeypatch):
+    """Neither `nightjar train` nor `nightjar night` does, nor the first model: a person's word makes a champion."""
+    api = registry.client(settings)
+    monkeypatch.setenv("NIGHTJAR_PROMOTION", "manual")
+    main(["train", "--ds", str(LAST)])
+    assert state(settings, "1")["state"] == "challenger" and registry.champion_of(api, settings) is None
+
+    monkeypatch.setattr(steps, "connect", lambda settings: SimpleNamespace(stop=lambda: None))
+    monkeypatch.setattr(steps, "fit_rankers", lambda *_: {"version": "1", "passed": True})
+    for name in ("landing_complete", "build_days", "training_due", "run_group", "publish_release", "write_report"):
+        monkeypatch.setattr(steps, name, lambda *_, **__: True)
+    steps.night(str(LAST), "demo", "night 1")
+    assert registry.champion_of(api, settings) is None
+    assert registry.pin(settings, LAST, "night 2")["version"] == ""  # popularity orders the lists meanwhile
+
+    # one run may be told otherwise, and so may a person
+    assert steps.promote("demo", "1", True, "dry_run", approver="ada") == {"champion": None, "refused": False}
+    main(["promote", "1", "--reason", "looks right"])
+    assert str(registry.champion_of(api, settings).version) == "1"
+    monkeypatch.setenv("NIGHTJAR_PROMOTION", "auto")
+    assert steps.promote("demo", "1", True) == {"champion": "1", "previous": None}
+
+
+@pytest.mark.parametrize(
+    ("promotion", "champion", "newest", "age", "due"),
+    [
+        ("auto", None, None, 0, True),
+        # a champion: what was trained last has its week, refused, rejected or waiting
+        ("auto", 20, "refused", 1, False),
+        ("manual", 20, "rejected", 1, False),
+        ("manual", 20, "challenger", 6, False),
+        ("manual", 20, "challenger", 7, True),
+        ("auto", 3, "champion", 3, False),
+        ("auto", 7, "champion", 7, True),
+        # the champion that a rollback brought back is old; what it took the place of is not
+        ("auto", 20, "previous", 2, False),
+        # none: the gate's refusal is tried again, a question is not asked twice
+        ("auto", None, "refused", 1, True),
+        ("manual", None, "refused", 1, True),
+        ("manual", None, "challenger", 1, False),
+        ("manual", None, "rejected", 1, False),
+        ("dry_run", None, "challenger", 1, False),
+        # the gate promotes at once: a version that passed and is no champion had its night cut off
+        ("auto", None, "challenger", 1, True),
+        ("auto", 20, "challenger", 0, True),
+        ("auto", 20, "challenger", 1, False),
+        ("manual", 20, "challenger", 0, False),
+    ],
+)
+def test_training_waits_for_its_week_whatever_came_of_the_newest(
+    settings, monkeypatch, promotion, champion, newest, age, due
+):
+    def version(days, state):
+        return SimpleNamespace(tags={"data_until": str(LAST - dt.timedelta(days=days)), "state": state})
+
+    monkeypatch.setattr(registry, "client", lambda settings: None)
+    monkeypatch.setattr(registry, "champion_of", lambda *_: None if champion is None else version(champion, "champion"))
+    monkeypatch.setattr(registry, "newest_of", lambda *_: None if newest is None else version(age, newest))
+    assert training.training_due(replace(settings, promotion=promotion), LAST) is due
+
+
+def test_drift_is_that_since_the_newest_was_trained(settings, monkeypatch):
+    lake, contract = Lake(settings), discover().table("audit.drift")
+    newest = SimpleNamespace(tags={"data_until": str(DAYS[1]), "state": "refused"})
+    monkeypatch.setattr(registry, "client", lambda settings: None)
+    monkeypatch.setattr(registry, "champion_of", lambda *_: SimpleNamespace(tags={"data_until": str(DAYS[0])}))
+    monkeypatch.setattr(registry, "newest_of", lambda *_: newest)
+
+    def drifted(ds, features):
+        verdicts = ["drift" if n < features else "ok" for n in range(5)]
+        of = {"ds": ds, "table": "features.item_stats"}
+        lake.append(contract, [of | {"feature": f"f{n}", "verdict": v} for n, v in enumerate(verdicts)])
+
+    drifted(DAYS[1], 5)  # seen by the newest, though not by the champion
+    assert not training.training_due(settings, DAYS[2])
+    drifted(DAYS[2], 1)  # one feature of five is a fifth
+    assert training.training_due(settings, DAYS[2])
 
 
 def test_an_unknown_ranker_or_option_is_named(settings):

@@ -100,6 +100,21 @@ def test_an_argument_wins_over_the_environment(home, monkeypatch):
     assert load_settings("demo").market.name == "demo"
 
 
+@pytest.mark.parametrize("mode", ["auto", "manual", "dry_run"])
+def test_the_installation_says_who_promotes_a_model(home, monkeypatch, mode):
+    save_market(Market("demo"))
+    assert load_settings("demo").promotion == "auto"
+    monkeypatch.setenv("NIGHTJAR_PROMOTION", mode)
+    assert load_settings("demo").promotion == mode
+
+
+def test_an_unknown_promotion_is_refused_and_not_taken_for_auto(home, monkeypatch):
+    save_market(Market("demo"))
+    monkeypatch.setenv("NIGHTJAR_PROMOTION", "Manual")
+    with pytest.raises(SettingsError, match="NIGHTJAR_PROMOTION is 'Manual': set it to one of auto, manual, dry_run"):
+        load_settings("demo")
+
+
 def test_every_variable_that_is_read_is_documented():
     read = re.compile(r"""(?:environ\.get\(|environ\[|_path_of\()\s*["'](NIGHTJAR_[A-Z_]+)["']""")
     rooms = ("jobs", "dags", "models", "quality", "plugins")
