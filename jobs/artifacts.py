@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import ops
+from jobs.errors import ContractError
 from jobs.lake import Lake
 
 
@@ -41,6 +42,24 @@ def pinned(lake: Lake, role: str, ds: dt.date) -> dict[str, Any] | None:
     """The newest pin of a role for exactly ``ds``, or None."""
     rows = [r for r in lake.rows(ops.MODEL_PIN.name).to_pylist() if r["role"] == role and r["ds"] == ds]
     return max(rows, key=lambda r: r["at_ms"]) if rows else None
+
+
+def checked(folder: Path, checksum: str) -> Path:
+    """A folder whose files are those that were recorded.
+
+    Raises
+    ------
+    ContractError
+        They are not.
+    """
+    found = folder_checksum(folder)
+    if found != checksum:
+        raise ContractError(
+            f"{folder} does not hold the files that were recorded (their checksum is {found[:12]}, not "
+            f"{checksum[:12]}): delete it, and it is fetched again from MLflow. If it differs again, the files of the "
+            "run were changed: give the day another version with `nightjar repin`."
+        )
+    return folder
 
 
 def folder_checksum(folder: Path) -> str:

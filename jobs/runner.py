@@ -15,7 +15,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import reduce
@@ -77,6 +77,8 @@ class Runner:
         The run (an Airflow run id or a command's id); its staging is shared by its tasks.
     read_landing
         Reads a feed for days: ``(spark, settings, feed, days) -> DataFrame``.
+    open_model
+        The folder of a pinned model: ``(settings, pin) -> Path``.
     views
         Tables that builds see otherwise than they are stored: name -> function of the rows that were read.
     """
@@ -86,6 +88,7 @@ class Runner:
     spark: SparkSession
     run_id: str
     read_landing: Callable[[SparkSession, Settings, str, DayRange], DataFrame]
+    open_model: Callable[[Settings, Mapping[str, Any]], Path]
     attempt: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     staged: dict[str, Staged] = field(default_factory=dict)
     views: dict[str, Callable[[DataFrame], DataFrame]] = field(default_factory=dict)
@@ -184,7 +187,7 @@ class Runner:
                 read[f"landing.{each.feed}"] = str(days)
             elif isinstance(each, ModelInput):
                 pin = artifacts.pinned(self.lake, each.role, days.last)
-                arguments[each.argument] = Path(pin["path"]) if pin and pin["path"] else None
+                arguments[each.argument] = self.open_model(self.settings, pin) if pin and pin["path"] else None
                 read[f"model.{each.role}"] = f"{pin['model']}/{pin['version']}" if pin else None
             elif isinstance(each, ArtifactInput):
                 found = self.artifact(each, days.last)

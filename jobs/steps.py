@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -88,6 +89,13 @@ def landing_complete(ds: str, market: str, waited_s: float = 0.0) -> bool:
     return True
 
 
+def open_model(settings: Settings, pin: Mapping[str, Any]) -> Path:
+    """The folder of a pinned model, proved to hold what was pinned."""
+    from models import registry
+
+    return registry.open_pin(settings, pin)
+
+
 @contextmanager
 def opened(
     market: str, run_id: str, task_id: str = "cli", try_number: int = 1, spark: SparkSession | None = None
@@ -109,7 +117,7 @@ def opened(
         note.parent.mkdir(parents=True, exist_ok=True)
         note.write_text(json.dumps({"session": session, "attempt": attempt}))
         spark = connect(settings, session)
-    runner = Runner(settings, catalog(), spark, run_id, read_landing, attempt=attempt)
+    runner = Runner(settings, catalog(), spark, run_id, read_landing, open_model, attempt=attempt)
     try:
         if dead:
             runner.sweep(dead["attempt"])
@@ -373,11 +381,11 @@ def reset_objectives(ds: str, market: str, content_type: str, reason: str, run_i
     return {"ds": ds, **{name: made[name] for name in ("content_type", "ctr", "cvr", "dwell", "reason")}}
 
 
-def repin_model(ds: str, market: str, version: str, reason: str, run_id: str) -> dict[str, Any]:
+def repin_model(ds: str, market: str, version: str, reason: str, run_id: str, force: bool = False) -> dict[str, Any]:
     """Give a day another version of the model, on purpose and on record."""
     from models import registry
 
-    made = registry.repin(load_settings(market), dt.date.fromisoformat(ds), version, reason, run_id)
+    made = registry.repin(load_settings(market), dt.date.fromisoformat(ds), version, reason, run_id, force)
     return {"ds": ds, "model": made["model"], "version": made["version"], "reason": reason}
 
 

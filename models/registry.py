@@ -9,11 +9,12 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from jobs import ops
-from jobs.artifacts import folder_checksum, pinned
+from jobs.artifacts import checked, folder_checksum, pinned
 from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.locks import exclusive
@@ -181,23 +182,60 @@ def load_version(settings: Settings, api: Any, version: str) -> Ranker:
 
 
 def fetch(settings: Settings, api: Any, version: str) -> Path:
-    """A local copy of a version's files, fetched once."""
-    import mlflow
+    """A local copy of a version's files, fetched once.
 
+    Raises
+    ------
+    ContractError
+        The files are not those that were registered, or MLflow does not have them any more.
+    """
     name = model_name(settings)
+    found = api.get_model_version(name, version)
     target = settings.artifacts / "models.ranker" / f"{name}-{version}"
     if not target.exists():
-        found = api.get_model_version(name, version)
-        work = target.with_name(f".{target.name}.{os.getpid()}")
-        work.mkdir(parents=True, exist_ok=True)
+        _download(found, target)
+    # a version that was registered before versions had a checksum is taken as it is
+    return checked(target, found.tags["checksum"]) if "checksum" in found.tags else target
+
+
+def _download(found: Any, target: Path) -> None:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    work = target.with_name(f".{target.name}.{os.getpid()}")
+    work.mkdir(parents=True, exist_ok=True)
+    try:
         mlflow.artifacts.download_artifacts(run_id=found.run_id, artifact_path=ROLE, dst_path=str(work))
-        (work / ROLE / "VERSION").write_text(f"{name}/{version}")
-        if target.exists():
-            shutil.rmtree(work)
-        else:
+        sealed(work / ROLE, found.name, found.version)
+        if not target.exists():
             (work / ROLE).rename(target)
-            work.rmdir()
-    return target
+    except (MlflowException, OSError) as error:
+        raise ContractError(
+            f"The files of {found.name} version {found.version} cannot be fetched from MLflow ({error}): bring the "
+            f"artifacts of run {found.run_id} back, or give the day another version with `nightjar repin`."
+        ) from error
+    finally:
+        shutil.rmtree(work)
+
+
+def sealed(folder: Path, name: str, version: str) -> str:
+    """Write the version's name into its folder; returns the checksum of all files."""
+    (folder / "VERSION").write_text(f"{name}/{version}")
+    return folder_checksum(folder)
+
+
+def open_pin(settings: Settings, pin: Mapping[str, Any]) -> Path:
+    """The folder of a pinned model; fetched again where it is gone, as after a move of the installation.
+
+    Raises
+    ------
+    ContractError
+        Its files are not those that were pinned.
+    """
+    path = Path(pin["path"])
+    if not path.exists():
+        path = fetch(settings, client(settings), pin["version"])
+    return checked(path, pin["checksum"])
 
 
 def pin(settings: Settings, ds: dt.date, run_id: str, role: str = ROLE) -> dict[str, Any]:
@@ -226,27 +264,30 @@ def pin(settings: Settings, ds: dt.date, run_id: str, role: str = ROLE) -> dict[
     return _write_pin(lake, ds, row, run_id, None, role)
 
 
-def repin(settings: Settings, ds: dt.date, version: str, reason: str, run_id: str) -> dict[str, Any]:
+def repin(
+    settings: Settings, ds: dt.date, version: str, reason: str, run_id: str, force: bool = False
+) -> dict[str, Any]:
     """Give a day another version, on purpose: reruns of the day use it from now on, and the old pin stays on record.
 
     Parameters
     ----------
     version
         A version of the registry, or ``popularity`` for none.
+    force
+        Take a version that a person rejected.
 
     Raises
     ------
     ContractError
-        The version saw data of after the day, did not pass its gate, or does not exist.
+        The version saw data of after the day, did not pass its gate, was rejected, or does not exist.
     """
     if not reason.strip():
         raise ContractError(f"A re-pin of {ds} needs a reason: say why in --reason.")
-    return _write_pin(
-        Lake(settings), ds, {} if version == "popularity" else _row_of(settings, ds, version), run_id, reason
-    )
+    row = {} if version == "popularity" else _row_of(settings, ds, version, force)
+    return _write_pin(Lake(settings), ds, row, run_id, reason)
 
 
-def _row_of(settings: Settings, ds: dt.date, version: str) -> dict[str, Any]:
+def _row_of(settings: Settings, ds: dt.date, version: str, force: bool) -> dict[str, Any]:
     from mlflow.exceptions import MlflowException
 
     api, name = client(settings), model_name(settings)
@@ -261,6 +302,11 @@ def _row_of(settings: Settings, ds: dt.date, version: str) -> dict[str, Any]:
         )
     if found.tags["state"] == "refused":
         raise ContractError(f"{name} version {version} did not pass its gate: see gate.json of its run.")
+    if found.tags["state"] == "rejected" and not force:
+        raise ContractError(
+            f"{name} version {version} was rejected by {found.tags['approver']} ({found.tags['reason']}): choose "
+            "another version, or take it all the same with --force."
+        )
     return _pin_of(settings, api, version)
 
 

@@ -324,7 +324,7 @@ def _log(settings: Settings, api: Any, run: _Run, work: Path) -> dict[str, Any]:
             settings, run.ranker, run.facts, run.measured, run.rival, run.lines, run.champion, importance
         )
         mlflow.log_text(card, registry.CARD)
-        version = _register(settings, api, run, card, passed, active.info.run_id)
+        version = _register(settings, api, run, card, passed, active.info.run_id, work / ROLE)
     return {
         "version": version,
         "mlflow_run": active.info.run_id,
@@ -391,11 +391,12 @@ def _describe(run: _Run, folder: Path, mlflow_run: str) -> None:
     described.save(folder / "MLmodel")
 
 
-def _register(settings: Settings, api: Any, run: _Run, card: str, passed: bool, mlflow_run: str) -> str:
-    """Register the version with its card and facts; the alias challenger names it."""
+def _register(settings: Settings, api: Any, run: _Run, card: str, passed: bool, mlflow_run: str, folder: Path) -> str:
+    """Register the version with its card, facts and the checksum of its files; the alias challenger names it."""
     name = registry.model_name(settings)
     version = registry.create_version(api, name, mlflow_run, card)
-    for key, value in {**run.facts, "state": "challenger" if passed else "refused"}.items():
+    checksum = registry.sealed(folder, name, version)
+    for key, value in {**run.facts, "checksum": checksum, "state": "challenger" if passed else "refused"}.items():
         api.set_model_version_tag(name, version, key, str(value))
     api.set_registered_model_alias(name, "challenger", version)
     return version

@@ -27,6 +27,7 @@ def register(add: Any) -> None:
     made.add_argument("--ds", type=day, required=True)
     made.add_argument("--version", required=True, help="version in the registry, or popularity for none")
     made.add_argument("--reason", required=True)
+    made.add_argument("--force", action="store_true", help="take a version that a person rejected")
     made = add("reset-objectives", do_reset, "Give a content type the first weights of its objectives, on record.")
     made.add_argument("--ds", type=day, required=True)
     made.add_argument("--type", required=True, help="content type, as in ops.objective_weights")
@@ -60,7 +61,9 @@ def do_reject(options: argparse.Namespace) -> None:
 def do_repin(options: argparse.Namespace) -> None:
     from jobs import steps
 
-    made = steps.repin_model(str(options.ds), load().market.name, options.version, options.reason, new_run("repin"))
+    made = steps.repin_model(
+        str(options.ds), load().market.name, options.version, options.reason, new_run("repin"), options.force
+    )
     show(options, made, f"{options.ds} uses {made['version'] or 'popularity'} from now on; lists stay as served.")
 
 

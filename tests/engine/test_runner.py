@@ -56,7 +56,7 @@ def runner(settings, spark):
         ),
         Node(table("features.by_day", "features", [TableInput("silver.source")], grain="day"), by_day),
     ]
-    made = Runner(settings, Catalog({n.name: n for n in nodes}), spark, "run", None)
+    made = Runner(settings, Catalog({n.name: n for n in nodes}), spark, "run", None, None)
     made.builds = builds
     return made
 
@@ -86,7 +86,7 @@ def test_days_one_by_one_in_any_order_read_the_same_fits(runner):
 
 
 def test_what_serves_lists_is_fitted_on_the_first_day_that_finds_no_fit_of_the_week(settings):
-    runner = Runner(settings, Catalog({}), None, "run", None)
+    runner = Runner(settings, Catalog({}), None, "run", None, None)
     weekly = Artifact("models.fit", "fit", "me", "Fit.", every_days=7, fill_gap=True)
     sundays = [dt.date(2024, 3, 3), dt.date(2024, 3, 10)]
 

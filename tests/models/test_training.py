@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +20,7 @@ from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.settings import Market, load_settings, save_market
 from models import registry, training
+from models.rankers.ranker import load
 from tests.models.planted import strengths
 
 DAYS = [dt.date(2024, 3, n) for n in (1, 2, 3, 4)]
@@ -109,6 +112,9 @@ def test_a_model_lives(settings):
         registry.repin(settings, DAYS[1], "3", "try", "repin")
     with pytest.raises(ContractError, match="has no version '9'"):
         registry.repin(settings, LAST, "9", "try", "repin")
+    with pytest.raises(ContractError, match=r"version 2 was rejected by ada \(too few new items\)"):
+        registry.repin(settings, LAST, "2", "try", "repin")
+    assert registry.repin(settings, LAST, "2", "the new items have come", "repin", force=True)["version"] == "2"
     assert registry.repin(settings, LAST, "3", "prices were wrong", "repin")["version"] == "3"
     assert registry.pin(settings, LAST, "night 3")["reason"] == "prices were wrong"
     assert registry.repin(settings, LAST, "popularity", "model is down", "repin")["model"] == ""
@@ -197,6 +203,37 @@ def test_drift_is_that_since_the_newest_was_trained(settings, monkeypatch):
     assert not training.training_due(settings, DAYS[2])
     drifted(DAYS[2], 1)  # one feature of five is a fifth
     assert training.training_due(settings, DAYS[2])
+
+
+def test_a_pinned_model_is_what_was_pinned_or_is_not_opened(settings):
+    training.train(settings, LAST, "run 1")
+    registry.promote(settings, "1", "passed its gate")
+    pin = registry.pin(settings, LAST, "night 1")
+    folder = Path(pin["path"])
+    scores = load(folder).score(strengths(3))
+    assert steps.open_model(settings, pin) == folder
+
+    # gone, and an installation that has moved: fetched again, the same to the byte
+    shutil.rmtree(folder)
+    assert registry.open_pin(settings, pin) == folder
+    moved = pin | {"path": f"/nowhere/{folder.name}"}
+    found = registry.open_pin(settings, moved)
+    assert found == folder
+    assert all((load(found).score(strengths(3))[head] == values).all() for head, values in scores.items())
+
+    # changed: neither opened nor fetched over, neither by its pin nor as champion
+    (folder / "calibration.json").write_text("{}")
+    with pytest.raises(ContractError, match="does not hold the files that were recorded .* delete it, and it is fetch"):
+        registry.open_pin(settings, pin)
+    with pytest.raises(ContractError, match="does not hold the files that were recorded"):
+        registry.load_version(settings, registry.client(settings), "1")
+
+    # gone here and in MLflow
+    shutil.rmtree(folder)
+    shutil.rmtree(settings.home / "mlartifacts")
+    with pytest.raises(ContractError, match="The files of nightjar_demo_ranker version 1 cannot be fetched from MLfl"):
+        registry.open_pin(settings, pin)
+    assert not list(folder.parent.iterdir())
 
 
 def test_an_unknown_ranker_or_option_is_named(settings):
