@@ -108,11 +108,7 @@ def gate(
     lines = [*_alone(challenger, params), *_groups(challenger, params), _regression(replayed, params)]
     if champion is not None:
         lines += [*_against(challenger, champion, params), *_groups_against(challenger, champion, params)]
-    if skewed is not None:
-        lines.append(
-            at_most("skew", len(skewed), 0, "training and scoring see the same values", slice=", ".join(skewed))
-        )
-    return lines
+    return [*lines, _skew(skewed)]
 
 
 def _alone(challenger: Measured, params: Params) -> Iterator[Line]:
@@ -133,6 +129,14 @@ def _alone(challenger: Measured, params: Params) -> Iterator[Line]:
     yield at_least(
         "rows_per_s", challenger.rows_per_s, params.min_rows_per_s, "scoring fits into the night", fails=False
     )
+
+
+def _skew(skewed: Sequence[str] | None) -> Line:
+    """Features that are computed apart, or a warning that no day could say so."""
+    if skewed is None:
+        none = "audit.skew has judged no day of the last week: one is needed, so nothing was judged"
+        return Line("skew", 0.0, 1.0, False, False, none)
+    return at_most("skew", len(skewed), 0, "training and scoring see the same values", slice=", ".join(skewed))
 
 
 def _regression(replayed: Replay, params: Params) -> Line:

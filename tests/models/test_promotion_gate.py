@@ -147,9 +147,17 @@ def test_skewed_features_are_named(good):
     assert lines[-1].slice == "pair_strength, user_ctr_28d"
 
 
+def test_skew_that_was_not_judged_is_said_and_not_passed(good):
+    (line,) = [line for line in gate(good, None, FEW) if line.metric == "skew"]
+    assert (line.passed, line.fails) == (False, False)
+    assert line.why == "audit.skew has judged no day of the last week: one is needed, so nothing was judged"
+    (line,) = [line for line in gate(good, None, FEW, skewed=[]) if line.metric == "skew"]
+    assert line.passed and line.fails
+
+
 def test_slow_scoring_is_a_warning_only(good):
     lines = gate(dataclasses.replace(good, rows_per_s=10.0), None, dataclasses.replace(FEW, min_rows_per_s=1000))
-    assert [line.metric for line in lines if not line.passed] == ["rows_per_s", "regression.replay"]
+    assert [line.metric for line in lines if not line.passed] == ["rows_per_s", "regression.replay", "skew"]
     assert passed(lines)
 
 

@@ -106,7 +106,8 @@ def full(settings):
                 "first_day": "2024-02-01",
                 "last_day": "2024-02-20",
                 "lines": [
-                    {"metric": "gauc", "value": 0.71, "threshold": 0.5, "passed": True, "why": "orders within a user"}
+                    {"metric": "gauc", "value": 0.71, "threshold": 0.5, "passed": True, "why": "orders within a user"},
+                    {"metric": "rows_per_s", "value": 9.5, "threshold": 20.5, "passed": False, "fails": False},
                 ],
             }
         )
@@ -279,6 +280,8 @@ def test_release_and_model(settings):
     assert report["release"]["release_id"] == "2024-03-02-abc"
     assert report["release"]["kind"] == "nightly" and report["release"]["current"]
     assert report["model"]["version"] == "3" and report["model"]["metrics"][0]["metric"] == "gauc"
+    # what stops no promotion is not said to have failed
+    assert "rows_per_s 9.5000, limit 20.5000: warning" in render_text(report)
 
 
 def test_lists_come_before_baselines_and_candidates(settings):

@@ -41,7 +41,7 @@ def html(model: dict[str, Any] | None) -> str:
             m["metric"],
             number(m["value"], 4),
             number(m["threshold"], 4),
-            "passed" if m["passed"] else "failed",
+            verdict(m),
             m.get("why", ""),
         ]
         for m in model["metrics"]
@@ -58,11 +58,14 @@ def text(model: dict[str, Any] | None) -> list[str]:
         return ["  popularity: no model existed yet"]
     lines = [f"  {plain(model['model'])} version {plain(model['version'])}{fitted(model)}"]
     for line in model["metrics"]:
-        verdict = "pass" if line["passed"] else "FAIL"
-        lines += wrapped(
-            f"{line['metric']} {number(line['value'], 4)}, limit {number(line['threshold'], 4)}: {verdict}", "    "
-        )
+        said = f"{line['metric']} {number(line['value'], 4)}, limit {number(line['threshold'], 4)}: {verdict(line)}"
+        lines += wrapped(said, "    ")
     return lines
+
+
+def verdict(line: dict[str, Any]) -> str:
+    """What a line of the gate came to; one that stops no promotion warns."""
+    return "passed" if line["passed"] else "FAILED" if line.get("fails", True) else "warning"
 
 
 def fitted(model: dict[str, Any]) -> str:
