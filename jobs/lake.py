@@ -143,9 +143,9 @@ class Lake:
         opened = self.open(table)
         return None if opened is None else opened.version()
 
-    def days(self, table: str) -> list[dt.date]:
-        """Days that hold at least one row, in order."""
-        return sorted(dt.date.fromisoformat(ds) for ds in self.counts(table))
+    def days(self, table: str, at: int | None = None) -> list[dt.date]:
+        """Days that hold at least one row, in order; ``at`` as of `rows`."""
+        return sorted(dt.date.fromisoformat(ds) for ds in self.counts(table, at=at))
 
     def known(self, table: str) -> bool:
         """True where the table was ever built, here or in the lake behind."""
@@ -324,14 +324,22 @@ class Lake:
             self.ensure(contract)
             write_deltalake(str(self.path(contract.name)), arrow_rows(contract, rows), mode="append")
 
-    def rows(self, table: str, columns: list[str] | None = None, through: bool = True, **equal: Any) -> pa.Table:
+    def rows(
+        self,
+        table: str,
+        columns: list[str] | None = None,
+        through: bool = True,
+        at: int | None = None,
+        **equal: Any,
+    ) -> pa.Table:
         """A small table (or some of its partitions) as Arrow, read without Spark; empty if there is none.
 
         ``equal`` names columns and the value, or list of values, that they must have; ``ds`` as a date or text.
         A private lake adds what it did not build itself from the one behind it, unless ``through`` is False.
+        ``at`` is the version that is read, the newest by default.
         """
         filters = [(name, "in", [_value(name, v) for v in _listed(value)]) for name, value in equal.items()]
-        own = self._rows(table, columns, filters)
+        own = self._rows(table, columns, filters, at)
         if self.behind is None or not through:
             return own
         # logs are read as one; of a data table each day belongs to one of the two
@@ -341,19 +349,21 @@ class Lake:
             return own if own.column_names else theirs
         return pa.concat_tables([own, theirs], promote_options="default")
 
-    def _rows(self, table: str, columns: list[str] | None, filters: list[tuple[str, str, Any]]) -> pa.Table:
-        opened = self.open(table)
+    def _rows(
+        self, table: str, columns: list[str] | None, filters: list[tuple[str, str, Any]], at: int | None = None
+    ) -> pa.Table:
+        opened = self.open(table, at)
         if opened is None:
             return pa.table({})
         return opened.to_pyarrow_table(columns=columns, filters=filters or None)
 
-    def counts(self, table: str, through: bool = True) -> dict[str, int]:
+    def counts(self, table: str, through: bool = True, at: int | None = None) -> dict[str, int]:
         """Rows of every day of a table, from the Delta log's own statistics."""
         counts: dict[str, int] = {}
         if through and self.behind is not None:
             own = {str(day) for day in self.built(table)}
             counts = {ds: n for ds, n in self.behind.counts(table).items() if ds not in own}
-        opened = self.open(table)
+        opened = self.open(table, at)
         if opened is not None:
             for action in pa.table(opened.get_add_actions(flatten=True)).to_pylist():
                 ds = str(action["partition.ds"])

@@ -38,17 +38,22 @@ HELD_DAYS = 2
 TRAIN_DAYS = 28
 DEFAULT_RANKER = "xgb"
 LIBRARIES = ("numpy", "pyarrow", "scikit-learn", "xgboost", "keras", "jax", "mlflow")
-SEQUENCE_TABLE = "features.user_sequence"
+EXAMPLES, SEQUENCES, ITEMS, USERS = "training.examples", "features.user_sequence", "silver.items", "silver.users"
+ADDED = {SEQUENCES: "sequences", ITEMS: "content types", USERS: "groups"}
+"""What is added to the examples, and what for."""
 
 
 @dataclass(frozen=True)
 class Data:
-    """Rows of ``training.examples``: to fit, to stop and calibrate, to judge; and the Delta version they are of."""
+    """Rows of ``training.examples``: to fit, to stop and calibrate, to judge.
+
+    ``versions`` are the Delta versions that were read, by table: of the examples, and of what was added to them.
+    """
 
     train: pa.Table
     valid: pa.Table
     held: pa.Table
-    version: int
+    versions: Mapping[str, int]
 
     @property
     def days(self) -> list[dt.date]:
@@ -76,56 +81,62 @@ def training_set(settings: Settings, ds: dt.date, sequences: tuple[str, ...] = (
         There are too few days to hold some out.
     """
     lake = Lake(settings)
-    opened = lake.open("training.examples")
-    days = [d for d in lake.days("training.examples") if ds - dt.timedelta(days=TRAIN_DAYS) < d <= ds]
-    if opened is None or len(days) < HELD_DAYS + 1:
+    wanted = [EXAMPLES, ITEMS, *([SEQUENCES] * (SEQUENCE in sequences)), *([USERS] * bool(settings.market.groups))]
+    # what a night publishes meanwhile is not read: the rows are those of the versions that the run records
+    versions = {table: version for table in wanted if (version := lake.version(table)) is not None}
+    known = lake.days(EXAMPLES, at=versions.get(EXAMPLES))
+    days = [d for d in known if ds - dt.timedelta(days=TRAIN_DAYS) < d <= ds]
+    if EXAMPLES not in versions or len(days) < HELD_DAYS + 1:
         raise ContractError(
             f"There are {len(days)} days of training.examples up to {ds}, {HELD_DAYS + 1} are needed: "
             "build more history, e.g. `nightjar run training.examples --from … --to …`."
         )
-    whole = lake.rows("training.examples", ds=days)
+    whole = lake.rows(EXAMPLES, at=versions[EXAMPLES], ds=days)
     whole = whole.sort_by([("ds", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
     if SEQUENCE in sequences:
-        whole = _with_sequences(lake, whole)
-    whole = _with_content_types(lake, whole, ds)
+        whole = _with_sequences(lake, whole, versions.get(SEQUENCES))
+    whole = _with_content_types(lake, whole, ds, versions.get(ITEMS))
     calibrating, judged = (pa.scalar(day) for day in days[-HELD_DAYS:])
     held = whole.filter(pc.equal(whole["ds"], judged))
     return Data(
         whole.filter(pc.less(whole["ds"], calibrating)),
         whole.filter(pc.equal(whole["ds"], calibrating)),
-        _with_groups(lake, settings, held, ds),
-        opened.version(),
+        _with_groups(lake, settings, held, ds, versions.get(USERS)),
+        versions,
     )
 
 
-def _with_sequences(lake: Lake, rows: pa.Table) -> pa.Table:
-    """Add ``recent_items``, as known at the end of the day before the showing."""
-    evening = pc.subtract(rows["shown_ds"].cast(pa.int32()), pa.scalar(1, pa.int32())).cast(pa.date32())
-    rows = rows.append_column("_evening", evening)
-    past = lake.rows(SEQUENCE_TABLE, ds=evening.unique().to_pylist())
-    key = {(d, u): n for n, (d, u) in enumerate(zip(past["ds"].to_pylist(), past["user_id"].to_pylist(), strict=True))}
-    at = [key.get(pair) for pair in zip(rows["_evening"].to_pylist(), rows["user_id"].to_pylist(), strict=True)]
-    items = past["items"].combine_chunks().take(pa.array(at, pa.int64()))
-    return rows.drop_columns(["_evening"]).append_column(SEQUENCE, items)
+def _with_sequences(lake: Lake, rows: pa.Table, version: int | None) -> pa.Table:
+    """Add ``recent_items``, as known at the end of the day before the showing; of one day at a time."""
+    shown = rows["shown_ds"].to_numpy()
+    parts, places = [], []
+    for day in np.unique(shown):
+        past = lake.rows(SEQUENCES, ["user_id", "items"], at=version, ds=[(day - np.timedelta64(1, "D")).item()])
+        of = np.flatnonzero(shown == day)
+        at = pc.index_in(rows["user_id"].take(pa.array(of)), past["user_id"]).combine_chunks()
+        parts.append(past["items"].combine_chunks().take(at))
+        places.append(of)
+    items = pa.chunked_array(parts).take(pa.array(np.argsort(np.concatenate(places))))
+    return rows.append_column(SEQUENCE, items)
 
 
-def _with_content_types(lake: Lake, rows: pa.Table, ds: dt.date) -> pa.Table:
+def _with_content_types(lake: Lake, rows: pa.Table, ds: dt.date, version: int | None) -> pa.Table:
     """Add the kind of each item, by which the weights of the objectives differ; never to fit with."""
-    days = [d for d in lake.days("silver.items") if d <= ds]
+    days = [d for d in lake.days(ITEMS, at=version) if d <= ds]
     if not days:
         return rows
-    items = lake.rows("silver.items", ["item_id", CONTENT_TYPE], ds=[days[-1]])
+    items = lake.rows(ITEMS, ["item_id", CONTENT_TYPE], at=version, ds=[days[-1]])
     at = pc.index_in(rows["item_id"], items["item_id"]).combine_chunks()
     return rows.append_column(CONTENT_TYPE, items[CONTENT_TYPE].combine_chunks().take(at))
 
 
-def _with_groups(lake: Lake, settings: Settings, held: pa.Table, ds: dt.date) -> pa.Table:
+def _with_groups(lake: Lake, settings: Settings, held: pa.Table, ds: dt.date, version: int | None) -> pa.Table:
     """Add the groups by which the market audits: to judge with, never to fit with."""
     groups = list(settings.market.groups)
-    days = [d for d in lake.days("silver.users") if d <= ds]
+    days = [d for d in lake.days(USERS, at=version) if d <= ds]
     if not groups or not days:
         return held
-    users = lake.rows("silver.users", ds=[days[-1]])
+    users = lake.rows(USERS, ["user_id", *groups], at=version, ds=[days[-1]])
     at = pc.index_in(held["user_id"], users["user_id"])
     for name in groups:
         values = users[name].combine_chunks().cast(pa.string())
@@ -293,7 +304,7 @@ class _Run:
             "data_until": str(self.ds),
             "first_day": str(days[0]),
             "last_day": str(days[-1]),
-            "delta_version": self.data.version,
+            "delta_version": self.data.versions[EXAMPLES],
             "code_version": code_version(),
             "ranker": self.ranker.spec.name,
             "params_hash": digest(self.params),
@@ -357,27 +368,37 @@ def _log_datasets(settings: Settings, data: Data) -> None:
     """Name the data of a run: Delta path, version and size; the rows stay where they are."""
     import mlflow
     from mlflow.data.delta_dataset_source import DeltaDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
 
-    path = str(settings.table_path("training.examples"))
-    source = DeltaDatasetSource(path=path, delta_table_version=data.version)
+    sources = {
+        table: DeltaDatasetSource(path=str(settings.table_path(table)), delta_table_version=version)
+        for table, version in data.versions.items()
+    }
     for context, table in {"train": data.train, "calibration": data.valid, "validation": data.held}.items():
         head = table.slice(0, 50).to_pandas()
+        digest_of = f"v{data.versions[EXAMPLES]}-{table.num_rows}"
         dataset = mlflow.data.from_pandas(
-            head, source=source, name=f"training.examples:{context}", digest=f"v{data.version}-{table.num_rows}"
+            head, source=sources[EXAMPLES], name=f"{EXAMPLES}:{context}", digest=digest_of
         )
         mlflow.log_input(dataset, context=context)
+    for table in data.versions.keys() & ADDED.keys():
+        dataset = MetaDataset(sources[table], name=table, digest=f"v{data.versions[table]}")
+        mlflow.log_input(dataset, context=ADDED[table])
 
 
 def _describe(run: _Run, folder: Path, mlflow_run: str) -> None:
     """Write MLflow's own description beside the ranker's files: signature and example, for its pages."""
     from mlflow.models import Model, ModelSignature
-    from mlflow.types import ColSpec, Schema
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Array
 
     spec = run.ranker.spec
     columns = [*run.ranker.features, *spec.ids, *spec.sequences]
     example = run.data.held.slice(0, 5).select(columns).to_pandas()
+    kinds = dict.fromkeys(run.ranker.features, DataType.float) | dict.fromkeys(spec.ids, DataType.long)
+    kinds |= dict.fromkeys(spec.sequences, Array(DataType.long))
     signature = ModelSignature(
-        inputs=Schema([ColSpec("long" if c in spec.ids else "float", c) for c in (*run.ranker.features, *spec.ids)]),
+        inputs=Schema([ColSpec(kinds[name], name, required=name in spec.ids) for name in columns]),
         outputs=Schema([ColSpec("double", head) for head in run.ranker.heads]),
     )
     (folder / "input_example.json").write_text(example.to_json(orient="split", index=False))

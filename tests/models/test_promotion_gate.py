@@ -189,7 +189,7 @@ def replayed_days():
         best = np.zeros(ROWS, bool)
         best[[at[np.argmax(chance[at])] for at in (np.flatnonzero(user == u) for u in np.unique(user))]] = True
         parts.append(with_cases(table, best, first=seed * ROWS))
-    return training.Data(*parts, version=0)
+    return training.Data(*parts, versions={})
 
 
 def scored_by(data: training.Data, of) -> training.Data:
@@ -244,7 +244,7 @@ def test_too_few_cases_are_said_and_not_passed(good, replayed_days, cases):
     named = np.zeros(ROWS, bool)
     named[np.flatnonzero(is_case(replayed_days.train))[:cases]] = True
     few = with_cases(replayed_days.train.drop_columns(["case_id"]), named)
-    data = scored_by(training.Data(few, few.slice(0, 0), few.slice(0, 0), 0), true_chance)
+    data = scored_by(training.Data(few, few.slice(0, 0), few.slice(0, 0), {}), true_chance)
     found = training.replay_cases(Oracle(), data, EVERY)
     assert found.n == cases
     (line,) = [x for x in gate(good, None, FEW, replayed=found) if x.metric == "regression.replay"]

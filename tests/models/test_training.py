@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow as pa
 import pytest
+from mlflow.models import Model
 
 from jobs import steps
 from jobs.catalog import discover
@@ -38,9 +39,11 @@ def settings(home):
 
 
 def land_examples(settings) -> None:
-    """Write four days of planted examples."""
-    contract = discover().table("training.examples")
+    """Write four days of planted examples, and what is known of a few items."""
+    contract, items = discover().table("training.examples"), discover().table("silver.items")
     lake = Lake(settings)
+    known = {"ds": LAST, "arrival_ds": LAST, "content_type": "video"}
+    lake.append(items, [known | {"item_id": n, "original_id": str(n)} for n in range(9)])
     for n, ds in enumerate(DAYS):
         rows = strengths(n + 1, 1200).drop_columns(["recent_items", "shown_ds"])
         made = rows.append_column("ds", pa.array([ds] * rows.num_rows)).append_column(
@@ -69,9 +72,10 @@ def test_a_model_lives(settings):
     assert card.startswith(found.description.split("\n\nThe whole card")[0]) and "## Gate" in found.description
     assert len(found.description) <= registry.LONGEST_DESCRIPTION
     run = api.get_run(first["mlflow_run"])
-    assert {d.dataset.name for d in run.inputs.dataset_inputs} == {
-        f"training.examples:{part}" for part in ("train", "calibration", "validation")
-    }
+    data = {d.dataset.name: d.dataset for d in run.inputs.dataset_inputs}
+    parts = {f"training.examples:{part}" for part in ("train", "calibration", "validation")}
+    assert set(data) == parts | {"silver.items"}  # DIN's sequences are not read by trees, and there are no groups
+    assert json.loads(data["silver.items"].source)["delta_table_version"] == Lake(settings).version("silver.items")
     assert {"auc", "auc_lo", "auc_hi", "curve.ctr.valid", "coverage", "gini"} <= set(run.data.metrics)
     assert len(api.get_metric_history(first["mlflow_run"], "curve.ctr.train")) > 1
     files = {f.path for f in api.list_artifacts(first["mlflow_run"], "ranker")}
@@ -271,4 +275,45 @@ def test_a_sequence_is_that_of_the_evening_before_the_showing(settings):
     past = {"user_id": 1, "last_ms": [2, 1], "strengths": [1.0, 1.0], "length": 2}
     lake.append(contract, [{"ds": ds, **past, "items": [10 + ds.day, 5]} for ds in DAYS[:2]])
     shown = pa.table({"shown_ds": pa.array([DAYS[1], DAYS[2], DAYS[2]]), "user_id": [1, 1, 2]})
-    assert training._with_sequences(lake, shown)["recent_items"].to_pylist() == [[11, 5], [12, 5], None]
+    found = training._with_sequences(lake, shown.take([1, 0, 2]), None)  # in any order of days
+    assert found["recent_items"].to_pylist() == [[12, 5], [11, 5], None]
+
+
+def test_a_run_on_sequences_names_them_among_its_data_and_inputs(settings):
+    lake, contract = Lake(settings), discover().table("features.user_sequence")
+    past = {"items": [7, 5], "last_ms": [2, 1], "strengths": [1.0, 1.0], "length": 2}
+    for ds in DAYS:
+        lake.append(contract, [{"ds": ds - dt.timedelta(days=2), "user_id": n, **past} for n in range(100)])
+    options = {"ranker": "din", "buckets": 64, "width": 2, "layers": [4], "epochs": 1, "min_conversions": 50}
+    market = replace(settings.market, params={"models.ranker": options})
+    made = training.train(replace(settings, market=market), LAST, "run 1")
+    api = registry.client(settings)
+    inputs = {d.dataset.name: d.dataset for d in api.get_run(made["mlflow_run"]).inputs.dataset_inputs}
+    assert json.loads(inputs["features.user_sequence"].source)["delta_table_version"] == 4
+    folder = registry.fetch(settings, api, made["version"])
+    types = {c.name: str(c.type) for c in Model.load(str(folder / "MLmodel")).signature.inputs.inputs}
+    assert types["recent_items"] == "Array(long)" and types["item_id"] == "DataType.long"
+    assert set(types) == set(load(folder).features) | {"recent_items", "item_id"}
+    assert json.loads((folder / "input_example.json").read_text())["data"][0][-1] in ([7, 5], None)
+
+
+def test_what_is_published_meanwhile_is_not_read_and_what_was_read_is_recorded(settings, monkeypatch):
+    lake, catalog = Lake(settings), discover()
+    examples, version_of, before = catalog.table("training.examples"), Lake.version, training.training_set
+    expected = before(settings, LAST)
+
+    def publish_then(self, table):
+        version = version_of(self, table)
+        if table == "training.examples":
+            # a night comes between the look at the version and the rows
+            lake.append(examples, lake.rows("training.examples", ds=[LAST]).to_pylist())
+            lake.append(
+                catalog.table("silver.items"), [{"ds": LAST, "arrival_ds": LAST, "item_id": 99, "original_id": "99"}]
+            )
+        return version
+
+    items = version_of(lake, "silver.items")
+    monkeypatch.setattr(Lake, "version", publish_then)
+    found = training.training_set(settings, LAST)
+    assert found.held.equals(expected.held) and found.train.equals(expected.train)
+    assert found.versions == {"training.examples": 4, "silver.items": items + 1}

@@ -88,7 +88,7 @@ def test_the_cluster_s_trees_are_as_good_as_those_of_one_machine(master, tmp_pat
     # what points other sessions to a Connect server must not reach this one
     monkeypatch.setenv("SPARK_REMOTE", "sc://127.0.0.1:1")
     settings = settings_of(tmp_path, master=url)
-    data = training.Data(TRAIN, VALID, HELD, 0)
+    data = training.Data(TRAIN, VALID, HELD, {})
     made = training.fit_ranker(settings, ranker("xgb"), PARAMS, data)
     local = xgb.fit(TRAIN, VALID, PARAMS)
     assert set(made.heads) == set(local.heads) == {"pctr", "pcvr", "dwell", "rank"}
@@ -133,7 +133,7 @@ def test_a_market_without_a_master_has_no_cluster(tmp_path):
 
 def test_other_rankers_are_not_fitted_on_a_cluster(tmp_path):
     declared = ranker("deepfm")
-    data = training.Data(TRAIN, VALID, HELD, 0)
+    data = training.Data(TRAIN, VALID, HELD, {})
     with pytest.raises(ContractError, match="Ranker deepfm is fitted on one machine"):
         training.fit_ranker(settings_of(tmp_path, master="spark://x:1"), declared, declared.params(), data)
 
