@@ -300,11 +300,11 @@ def training_due(ds: str, market: str) -> bool:
     return settings.read_through is None and training.training_due(settings, dt.date.fromisoformat(ds))
 
 
-def fit_rankers(ds: str, market: str, run_id: str) -> dict[str, Any]:
-    """Fit, measure and register a challenger on the examples up to ``ds``."""
+def fit_rankers(ds: str, market: str, run_id: str, warm: bool = False) -> dict[str, Any]:
+    """Fit, measure and register a challenger on the examples up to ``ds``; ``warm``: going on from the champion."""
     from models import training
 
-    made = training.train(load_settings(market), dt.date.fromisoformat(ds), run_id)
+    made = training.train(load_settings(market), dt.date.fromisoformat(ds), run_id, warm)
     return {"version": made["version"], "passed": made["passed"], "mlflow_run": made["mlflow_run"]}
 
 

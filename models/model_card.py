@@ -80,7 +80,7 @@ def _data(ranker: Ranker, facts: Mapping[str, Any], measured: Measured) -> Itera
     yield (
         f"training.examples, Delta version {facts['delta_version']}, days {facts['first_day']} to {facts['last_day']}; "
         f"{ranker.facts['rows']} rows to fit ({ranker.facts['clicks']} positive), {ranker.facts['valid_rows']} to "
-        f"calibrate, {measured.rows} of the last day to judge."
+        f"calibrate, {measured.rows} of the last day to judge. Started from: {facts['started_from']}."
     )
 
 

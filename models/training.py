@@ -27,7 +27,7 @@ from models import promotion_gate as promotion
 from models.evaluation import BY_RANK, GROUP, Measured, evaluate
 from models.promotion_gate import Line
 from models.rankers import xgb, xgb_cluster
-from models.rankers.ranker import SEQUENCE, Declared, Ranker, ranker
+from models.rankers.ranker import SEQUENCE, CannotGoOn, Declared, Ranker, ranker
 from models.rankers.rows import numbers, query_ids
 from models.registry import ROLE
 from models.served_order import CONTENT_TYPE, ServedOrder
@@ -37,6 +37,8 @@ HELD_DAYS = 2
 """Days held out: the first stops the growth and calibrates, the second judges what came of it."""
 TRAIN_DAYS = 28
 DEFAULT_RANKER = "xgb"
+WARM = "warm"
+"""Option of ``models.ranker``: go on from the champion where that can be done."""
 LIBRARIES = ("numpy", "pyarrow", "scikit-learn", "xgboost", "keras", "jax", "mlflow")
 EXAMPLES, SEQUENCES, ITEMS, USERS = "training.examples", "features.user_sequence", "silver.items", "silver.users"
 ADDED = {SEQUENCES: "sequences", ITEMS: "content types", USERS: "groups"}
@@ -63,6 +65,7 @@ class Data:
 def chosen(settings: Settings) -> tuple[Declared, Any]:
     """The ranker that the market trains and its parameters: ``params["models.ranker"]``, ``{"ranker": name, …}``."""
     options = dict(settings.market.params.get("models.ranker", {}))
+    options.pop(WARM, None)
     declared = ranker(options.pop("ranker", DEFAULT_RANKER))
     return declared, make_params(declared.params, options, f"market {settings.market.name}, models.ranker")
 
@@ -181,13 +184,23 @@ def _has_drifted(lake: Lake, until: dt.date, ds: dt.date, share: float) -> bool:
     return sum(r["verdict"] == "drift" for r in rows) >= share * len(rows) > 0
 
 
-def train(settings: Settings, ds: dt.date, run_id: str) -> dict[str, Any]:
+def train(settings: Settings, ds: dt.date, run_id: str, warm: bool = False) -> dict[str, Any]:
     """Fit a ranker on the examples up to ``ds``, log it with its evidence and register it as challenger.
+
+    Parameters
+    ----------
+    warm
+        Go on from the champion, or not at all. The market's option ``warm`` goes on where that can be done.
 
     Returns
     -------
     dict
         ``version``, ``mlflow_run``, ``metrics``, the verdict of the gate with its lines, and the card.
+
+    Raises
+    ------
+    CannotGoOn
+        With ``warm``: the champion is of another kind, or has other features or parameters, or knows later days.
     """
     declared, params = chosen(settings)
     api = registry.client(settings)
@@ -195,7 +208,7 @@ def train(settings: Settings, ds: dt.date, run_id: str) -> dict[str, Any]:
     rival = registry.load_version(settings, api, champion.version) if champion else None
     sequences = (*declared.spec.sequences, *(rival.spec.sequences if rival else ()))
     data = training_set(settings, ds, sequences)
-    fitted = fit_ranker(settings, declared, params, data)
+    fitted, started = _fitted(settings, declared, params, data, (champion, rival), warm)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / ROLE
         fitted.save(folder)
@@ -208,8 +221,57 @@ def train(settings: Settings, ds: dt.date, run_id: str) -> dict[str, Any]:
         )
         replayed = replay_cases(fitted, data, confirmed_cases(settings, ds), order)
         lines = promotion.gate(measured, theirs, limits, skewed_features(settings, ds), replayed)
-        run = _Run(ds, run_id, data, fitted, measured, theirs, replayed, lines, champion, params)
+        run = _Run(ds, run_id, data, fitted, measured, theirs, replayed, lines, champion, params, started)
         return _log(settings, api, run, Path(work))
+
+
+def _fitted(
+    settings: Settings,
+    declared: Declared,
+    params: Any,
+    data: Data,
+    of: tuple[Any | None, Ranker | None],
+    warm: bool,
+) -> tuple[Ranker, str]:
+    """The fitted ranker, and what it started from: nothing, or the champion (its version and itself, ``of``)."""
+    champion, rival = of
+    if not warm and not settings.market.params.get("models.ranker", {}).get(WARM, False):
+        return fit_ranker(settings, declared, params, data), "nothing"
+    try:
+        if rival is None:
+            raise CannotGoOn("There is no champion to go on from: train without --warm.")
+        _check_start(settings, champion, rival, declared, params, data)
+        return declared.fit(data.train, data.valid, params, start=rival), f"version {champion.version}"
+    except CannotGoOn as error:
+        if warm:
+            raise
+        return fit_ranker(settings, declared, params, data), f"nothing: {error}"
+
+
+def _check_start(settings: Settings, champion: Any, rival: Ranker, declared: Declared, params: Any, data: Data) -> None:
+    """Refuse to go on from a champion that is not what would be fitted, or has seen what shall judge.
+
+    Raises
+    ------
+    CannotGoOn
+        With the reason.
+    """
+    theirs = rival.facts["params"]
+    mine = json.loads(json.dumps(asdict(params)))
+    other = sorted(name for name in mine if name != "threads" and mine[name] != theirs.get(name))
+    if rival.spec is not declared.spec:
+        reason = f"is a {rival.spec.name}, and a {declared.spec.name} is trained"
+    elif rival.features != declared.spec.features:
+        reason = "was fitted on other features"
+    elif other:
+        reason = f"was fitted with other parameters ({', '.join(other)})"
+    elif champion.tags["data_until"] > str(data.days[-1]):
+        reason = f"knows the days to {champion.tags['data_until']}, which judge here"
+    elif cluster.cluster_of(settings) is not None:
+        reason = "is on this machine, and trees are grown on a cluster"
+    else:
+        return
+    raise CannotGoOn(f"The champion, version {champion.version}, {reason}: fit anew, without --warm.")
 
 
 def fit_ranker(settings: Settings, declared: Declared, params: Any, data: Data) -> Ranker:
@@ -296,6 +358,7 @@ class _Run:
     lines: list[Line]
     champion: Any
     params: Any
+    started: str
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -308,6 +371,7 @@ class _Run:
             "code_version": code_version(),
             "ranker": self.ranker.spec.name,
             "params_hash": digest(self.params),
+            "started_from": self.started,
             # who it was compared with: a promotion is refused where that is no longer the champion
             "compared_with": str(self.champion.version) if self.champion else "",
         }

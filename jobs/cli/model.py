@@ -17,6 +17,7 @@ def register(add: Any) -> None:
         choices=("auto", "manual", "dry_run"),
         help="manual: leave the decision to `nightjar promote` or `nightjar reject`; default: NIGHTJAR_PROMOTION",
     )
+    made.add_argument("--warm", action="store_true", help="go on from the champion, or say why that cannot be done")
     made = add("promote", do_promote, "Make a challenger that passed its gate the champion.")
     made.add_argument("version", help="version in the registry")
     made.add_argument("--reason", required=True)
@@ -38,7 +39,7 @@ def do_train(options: argparse.Namespace) -> None:
     from jobs import steps
 
     market = load().market.name
-    made = steps.fit_rankers(str(options.ds), market, new_run("train"))
+    made = steps.fit_rankers(str(options.ds), market, new_run("train"), options.warm)
     made |= steps.promote(market, made["version"], made["passed"], options.mode)
     gate = "passed" if made["passed"] else "refused"
     show(options, made, f"Version {made['version']}: gate {gate}; champion: {made['champion'] or 'as before'}.")

@@ -22,7 +22,7 @@ import pyarrow as pa
 from jobs.contract import make_params
 from jobs.errors import ContractError
 from models.rankers.groups import Groups, Reweighing
-from models.rankers.ranker import Ranker, check_labels, has_both
+from models.rankers.ranker import CannotGoOn, Ranker, check_labels, has_both
 from models.rankers.rows import (
     Columns,
     Stream,
@@ -278,7 +278,9 @@ def fit_network(ranker: DeepRanker, train: Stream, valid: pa.Table, start: DeepR
     Raises
     ------
     ContractError
-        Only one kind of label is there, or ``start`` has another shape.
+        Only one kind of label is there.
+    CannotGoOn
+        ``start`` has another shape.
     """
     params = ranker.params
     facts, weights = _counted(train, params)
@@ -323,9 +325,7 @@ def _heads(ranker: DeepRanker, facts: dict[str, int], valid: pa.Table) -> tuple[
 def _go_on(ranker: DeepRanker, start: DeepRanker) -> None:
     mine, theirs = ([w.shape for w in weights_of(r.network)] for r in (ranker, start))
     if mine != theirs:
-        raise ContractError(
-            f"A {ranker.spec.name} of other features, heads or sizes cannot be gone on from: fit it anew."
-        )
+        raise CannotGoOn(f"A {ranker.spec.name} of other features, heads or sizes cannot be gone on from: fit it anew.")
     ranker.network.set_weights(weights_of(start.network))
 
 

@@ -33,6 +33,10 @@ PROBABILITIES = {"pctr": "label", "pcvr": "converted"}
 Knots = tuple[list[float], list[float]]
 
 
+class CannotGoOn(ContractError):
+    """A fit cannot start from the ranker that it was given: another kind, other inputs, heads or sizes."""
+
+
 @dataclass(frozen=True)
 class Spec:
     """What a ranker declares.

@@ -21,7 +21,7 @@ from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.settings import Market, load_settings, save_market
 from models import registry, training
-from models.rankers.ranker import load
+from models.rankers.ranker import CannotGoOn, load
 from tests.models.planted import strengths
 
 DAYS = [dt.date(2024, 3, n) for n in (1, 2, 3, 4)]
@@ -207,6 +207,41 @@ def test_drift_is_that_since_the_newest_was_trained(settings, monkeypatch):
     assert not training.training_due(settings, DAYS[2])
     drifted(DAYS[2], 1)  # one feature of five is a fifth
     assert training.training_due(settings, DAYS[2])
+
+
+def test_a_fit_goes_on_from_the_champion_or_says_why_not(settings):
+    def options(**more):
+        return replace(settings, market=replace(settings.market, params={"models.ranker": {**usual, **more}}))
+
+    usual = OPTIONS["models.ranker"]
+    with pytest.raises(CannotGoOn, match="There is no champion to go on from"):
+        training.train(settings, LAST, "run", warm=True)
+    training.train(options(warm=True), DAYS[2], "run 1")
+    assert state(settings, "1")["started_from"].startswith("nothing: There is no champion")
+    registry.promote(settings, "1", "passed its gate")
+
+    # the champion's 15 trees at most, and those of a day more
+    training.train(settings, LAST, "run 2", warm=True)
+    api = registry.client(settings)
+    old, new = (registry.load_version(settings, api, version).boosters["ctr"] for version in ("1", "2"))
+    kept = old.num_boosted_rounds()
+    assert new.num_boosted_rounds() > kept and new[:kept].get_dump() == old.get_dump()
+    assert state(settings, "2")["started_from"] == "version 1"
+    assert "Started from: version 1." in registry.card_of(settings, "2")
+
+    # refused for a person, and recorded where the market's option cannot be followed
+    with pytest.raises(CannotGoOn, match=r"version 1, was fitted with other parameters \(depth, seed\): fit anew"):
+        training.train(options(depth=4, seed=8), LAST, "run", warm=True)
+    training.train(options(depth=4, warm=True), LAST, "run 3")
+    assert "was fitted with other parameters (depth)" in state(settings, "3")["started_from"]
+    training.train(settings, LAST, "run 4")
+    assert state(settings, "4")["started_from"] == "nothing"
+    registry.promote(settings, "4", "passed its gate")
+    with pytest.raises(CannotGoOn, match="version 4, knows the days to 2024-03-04, which judge here"):
+        training.train(settings, DAYS[2], "run", warm=True)
+    with pytest.raises(CannotGoOn, match="version 4, is a xgb, and a deepfm is trained"):
+        market = replace(settings.market, params={"models.ranker": {"ranker": "deepfm"}})
+        training.train(replace(settings, market=market), LAST, "run", warm=True)
 
 
 def test_a_pinned_model_is_what_was_pinned_or_is_not_opened(settings):
