@@ -32,6 +32,7 @@ from models.objective_weights import (
 )
 from models.ranked import Params as Ranking
 from models.served_order import ServedOrder
+from models.variants import pipelines
 
 TABLE = "silver.content_daily"
 OPTIONS = "models.objective_weights"
@@ -86,6 +87,12 @@ def served_order(settings: Settings, ds: dt.date) -> ServedOrder:
     log = [row for row in Lake(settings).rows(ops.OBJECTIVE_WEIGHTS.name).to_pylist() if row["ds"] <= ds]
     newest_ds = max((row["ds"] for row in log), default=ds)
     return ServedOrder.of_day(_options(settings).order_by, first_weights(settings), newest(log, newest_ds).values())
+
+
+def in_force(settings: Settings, ds: dt.date) -> bool:
+    """Whether any list of the night is ordered by the weights; else they are decided and logged, and change nothing."""
+    own = _options(settings).order_by
+    return any((pipeline.order_by or own) == "fusion" for pipeline in pipelines(settings.market, ds))
 
 
 def first_weights(settings: Settings) -> Weights:

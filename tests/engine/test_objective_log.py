@@ -17,6 +17,16 @@ from jobs.tables.content_daily import CONTRACT
 START = dt.date(2024, 3, 1)
 
 
+RUNNING = {
+    "layer": "ranking",
+    "buckets": [0, 5000],
+    "variants": {"control": 1, "b": 1},
+    "starts": "2024-03-01",
+    "ends": "2024-03-29",
+    "primary": "ctr",
+}
+
+
 def day(n: int) -> dt.date:
     return START + dt.timedelta(days=n)
 
@@ -107,3 +117,23 @@ def test_the_report_shows_weights_and_what_moved_them(settings):
     assert [p["subject"] for p in report["problems"] if p["section"] == "objectives"] == ["objectives of video"]
     assert "0.540 / 0.360 / 0.100" in render_text(report)
     assert "of the CTR weight go to cvr" in render_html(report)
+
+
+@pytest.mark.parametrize(
+    ("market", "in_force"),
+    [
+        ({}, False),
+        ({"params": {"candidates.ranked": {"order_by": "fusion"}}}, True),
+        # a variant alone is ordered by it
+        ({"experiments": {"running": {"fused": {**RUNNING, "pipeline": {"b": {"order_by": "fusion"}}}}}}, True),
+    ],
+)
+def test_weights_that_order_no_list_are_said_not_to_be_in_force(settings, market, in_force):
+    settings = replace(settings, market=replace(settings.market, **market))
+    objectives.pin(settings, day(14), "night 1")
+    objectives.pin(settings, day(21), "night 2")
+    report = night_report(settings, day(21))
+    (problem,) = [p for p in report["problems"] if p["section"] == "objectives"]
+    for said in (render_text(report), render_html(report), problem["said"]):
+        assert ("not in force, no list is ordered by fusion" in said) is not in_force
+    assert "Weights of the objectives: in force" in render_html(report) or not in_force

@@ -281,7 +281,7 @@ def test_release_and_model(settings):
     assert report["release"]["kind"] == "nightly" and report["release"]["current"]
     assert report["model"]["version"] == "3" and report["model"]["metrics"][0]["metric"] == "gauc"
     # what stops no promotion is not said to have failed
-    assert "rows_per_s 9.5000, limit 20.5000: warning" in render_text(report)
+    assert "rows_per_s 9.5000, limit 20.5000: warn" in render_text(report)
 
 
 def test_lists_come_before_baselines_and_candidates(settings):

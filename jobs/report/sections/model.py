@@ -65,7 +65,7 @@ def text(model: dict[str, Any] | None) -> list[str]:
 
 def verdict(line: dict[str, Any]) -> str:
     """What a line of the gate came to; one that stops no promotion warns."""
-    return "passed" if line["passed"] else "FAILED" if line.get("fails", True) else "warning"
+    return "passed" if line["passed"] else "failed" if line.get("fails", True) else "warn"
 
 
 def fitted(model: dict[str, Any]) -> str:
