@@ -23,6 +23,7 @@ from jobs.takedown import taken_down
 
 Answer = dict[str, Any]
 BLOCK_DAYS = 7
+"""Days for which a refusal, a sale and a bad case keep an item away (models.fused, quality.badcases.stop_loss)."""
 
 
 def explain(settings: Settings, user: str, item: str | None, surface: str) -> Answer:
@@ -117,12 +118,18 @@ class Case:
         """Whether the user may have, and has, personal lists."""
         profile = self.rows("features.user_profile", ["consent_personalisation", "region"], user_id=self.key)
         active = self.rows("features.user_activity", ["user_id"], user_id=self.key)
+        consents = bool(profile and profile[0]["consent_personalisation"])
         return {
             "id": self.user,
-            "consents": bool(profile and profile[0]["consent_personalisation"]),
+            "consents": consents and None not in self.withheld(),
             "active": bool(active),
             "region": profile[0]["region"] if profile else None,
         }
+
+    def withheld(self) -> set[int | None]:
+        """Items that feedback since the night keeps from the user; None where consent was withdrawn."""
+        of_night = {"base_release_id": releases.base_of(self.release), "user_id": self.key}
+        return {row["item_id"] for row in self.rows("ops.withheld", ["item_id"], **of_night)}
 
     def listed(self) -> list[Answer]:
         """The user's own list; empty where he gets his segment's."""
@@ -164,20 +171,41 @@ class Case:
         return rows[0] if rows else None
 
     def blocks(self, item: int) -> list[str]:
-        """What the user said or did in a week that keeps the item away, a sentence each."""
+        """What keeps the item away from the user for a week, a sentence each."""
         week = [self.ds - dt.timedelta(days=n) for n in range(BLOCK_DAYS)]
-        did = self.lake.rows("silver.user_item_daily", ds=week, user_id=self.key, item_id=item).to_pylist()
-        said = [f"{r['ds']}: asked not to see it ({r['rejections']} times)" for r in did if r["rejections"]]
-        said += [f"{r['ds']}: bought it ({r['purchases']} times)" for r in did if r["purchases"]]
+        return sorted(
+            [
+                *self._refused(item, week),
+                *self._blocked(item, week),
+                *(
+                    f"{case['ds']}: a bad case ({case['type']}) stops it"
+                    for case in self.lake.rows("features.badcases", ds=week, item_id=item, stops=True).to_pylist()
+                    if case["user_id"] in (None, self.key)
+                ),
+            ]
+        )
+
+    def _refused(self, item: int, week: list[dt.date]) -> Iterator[str]:
+        """Refusals, and sales of what does not repeat."""
+        (of_item,) = self.rows("silver.items", ["category"], item_id=item) or [{"category": None}]
+        once = not self.lake.settings.market.repeats(of_item["category"])
+        for did in self.lake.rows("silver.user_item_daily", ds=week, user_id=self.key, item_id=item).to_pylist():
+            if did["rejections"]:
+                yield f"{did['ds']}: asked not to see it ({did['rejections']} times)"
+            if did["purchases"] and once:
+                yield f"{did['ds']}: bought it ({did['purchases']} times)"
+        if item in self.withheld():
+            yield "refused it, blocked its creator or bought it since the lists were made"
+
+    def _blocked(self, item: int, week: list[dt.date]) -> Iterator[str]:
+        """Blocks of the item's creator."""
         told = self.lake.rows("silver.events", ds=week, user_id=self.key, action="block_author").to_pylist()
-        creators = {
-            r["item_id"]: r["creator_id"]
-            for r in self.rows("silver.items", ["item_id", "creator_id"], item_id=[item, *{t["item_id"] for t in told}])
-        }
-        if creators.get(item) is not None:
-            blocked = [t for t in told if creators.get(t["item_id"]) == creators[item]]
-            said += [f"{t['ds']}: blocked its creator" for t in blocked]
-        return sorted(said)
+        wanted = [item, *{t["item_id"] for t in told}]
+        rows = self.rows("silver.items", ["item_id", "creator_id"], item_id=wanted)
+        creators = {r["item_id"]: r["creator_id"] for r in rows if r["creator_id"] is not None}
+        for each in told:
+            if item in creators and creators.get(each["item_id"]) == creators[item]:
+                yield f"{each['ds']}: blocked its creator"
 
     def rules(self, item: int) -> list[Answer]:
         """What the rules of the list did with the item (``serving.decision_log``)."""

@@ -63,8 +63,13 @@ def is_known(lake: Lake, release: dict[str, Any], read: str) -> bool:
     return newest is not None and (newest["release_id"], newest["read"]) == (release["release_id"], read)
 
 
-def apply(runner: Runner, reason: str) -> dict[str, Any]:
+def apply(runner: Runner, reason: str, target: dict[str, Any] | None = None) -> dict[str, Any]:
     """Patch what is served by all feedback since it was made; logs the look in ``ops.feedback``.
+
+    Parameters
+    ----------
+    target
+        A release to go back to instead, by all feedback since that one was made.
 
     Returns
     -------
@@ -72,10 +77,11 @@ def apply(runner: Runner, reason: str) -> dict[str, Any]:
         The row of ``ops.feedback``.
     """
     started = time.monotonic()
-    release, items = releases.required(runner.lake), taken_down(runner.lake)
+    release, items = target or releases.required(runner.lake), taken_down(runner.lake)
     files = arrived(runner.settings, release["ds"])
     out = Exclusions(*told(runner, release["ds"], files), items)
-    served, users = patch(runner, release, out, reason)
+    served, users = patch(runner, release, out, reason, "rollback" if target else "patch")
+    _remember(runner, release, out)
     row = {
         "ds": release["ds"],
         "run_id": runner.run_id,
@@ -92,6 +98,19 @@ def apply(runner: Runner, reason: str) -> dict[str, Any]:
     }
     runner.lake.append(ops.FEEDBACK, [row])
     return row
+
+
+def _remember(runner: Runner, release: dict[str, Any], out: Exclusions) -> None:
+    """Add to ``ops.withheld`` what no look has found before, so that an explanation can tell it."""
+    common = {"ds": release["ds"], "base_release_id": releases.base_of(release)}
+    known = runner.lake.rows(ops.WITHHELD.name, ["user_id", "item_id"], **common).to_pylist()
+    wanted = out.blocked.to_pylist() + [{**row, "item_id": None} for row in out.withdrawn.to_pylist()]
+    new = {(r["user_id"], r["item_id"]): r for r in wanted}
+    for row in known:
+        new.pop((row["user_id"], row["item_id"]), None)
+    runner.lake.append(
+        ops.WITHHELD, [{**common, **row, "run_id": runner.run_id, "at_ms": now_ms()} for row in new.values()]
+    )
 
 
 def told(runner: Runner, ds: dt.date, files: dict[str, list[LandedFile]]) -> tuple[pa.Table, pa.Table]:

@@ -111,6 +111,22 @@ FEEDBACK = Table(
     keys=["run_id", "at_ms"],
 )
 
+WITHHELD = Table(
+    name="ops.withheld",
+    group="serving",
+    owner="platform",
+    description="What looks for feedback keep from a user since the night's release: an item that was refused, whose "
+    "creator was blocked or that was bought; without an item every list of the user's own, as consent was withdrawn.",
+    columns=[
+        Column("base_release_id", "string", "The night's release."),
+        Column("user_id", "bigint", "Surrogate user key.", subject=True),
+        Column("item_id", "bigint", "Surrogate item key; null: all personal lists."),
+        Column("run_id", "string", "The run that looked."),
+        Column("at_ms", "bigint", "When.", unit="ms"),
+    ],
+    keys=[],
+)
+
 INDEX = Table(
     name="ops.index",
     group="fit",
@@ -357,5 +373,6 @@ LOGS = (
     RUN,
     TAKEDOWN,
     WAIVER,
+    WITHHELD,
 )
 BY_NAME = {log.name: log for log in LOGS}

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 
 from jobs.contract import DayRange, Node, Table
 from jobs.lake import Lake
-from jobs.releases import publish_patch
+from jobs.releases import publish_patch, rollback
 from jobs.runner import Runner, conform
 from jobs.scan import published
 from jobs.stages import Staged, stage_schema
@@ -88,8 +88,8 @@ def patch(
 
     patcher = Patcher(runner, release, out)
     users, shared = patcher.changed_users(), serves(runner.lake, patcher.shared, release, out.taken_down)
-    if not users.num_rows and not shared and kind == "patch":
-        return release, 0
+    if not users.num_rows and not shared:
+        return (release if kind == "patch" else rollback(runner.settings, release, reason)), 0
     made = patcher.stage(users, shared)
     served = {table.name for table in patcher.tables}
     lists = [staged for staged in made if staged.table in served]

@@ -188,7 +188,7 @@ def _row(
 
 
 def rollback_target(rows: list[dict[str, Any]], to: str | None) -> dict[str, Any]:
-    """The release row to go back to: of the named release, else of the night's that was current before this one.
+    """The release row to go back to: of the named release, else of the night's that was served before this one.
 
     Raises
     ------
@@ -200,24 +200,41 @@ def rollback_target(rows: list[dict[str, Any]], to: str | None) -> dict[str, Any
         if not named:
             raise PublishError(f"There is no release {to!r}; see `nightjar releases`.")
         return named[-1]
-    moving = [r for r in rows if r["kind"] in MOVES_POINTER]
-    earlier = [r for r in moving if base_of(r) != base_of(moving[-1])]
-    if not earlier:
+    standing = _standing(rows)
+    if len(standing) < 2:
         raise PublishError("There is no earlier release to go back to; see `nightjar releases`.")
-    return earlier[-1]
+    return standing[-2]
 
 
-def rollback(settings: Settings, to: str | None, reason: str) -> dict[str, Any]:
+def _standing(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The newest row of every night's release that nobody went back from, in the order in which they were served."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        base = base_of(row)
+        if row["kind"] == "nightly":
+            # published again after it was gone back from: it counts from now on
+            found.pop(base, None)
+        elif row["kind"] == "rollback":
+            served = list(found)
+            since = (
+                served[served.index(base) + 1 :] if base in found else [b for b in served if found[b]["ds"] > row["ds"]]
+            )
+            for left in since:
+                del found[left]
+        if row["kind"] in MOVES_POINTER:
+            found[base] = row
+    return list(found.values())
+
+
+def rollback(settings: Settings, target: dict[str, Any], reason: str) -> dict[str, Any]:
     """Move the pointer back to a release as it was published (see ``rollback_target``).
 
-    Lists, index and model go together: a release row names all three. It is for releases that serve nothing
-    that was taken down since; ``jobs.steps.rollback`` sees to that.
+    Lists, index and model go together: a release row names all three. It is for releases that serve nothing that
+    must not be shown any longer; ``jobs.steps.rollback`` sees to that.
     """
     lake = Lake(settings)
     with exclusive(settings.locks, ops.RELEASE.name) as token:
-        rows = history(lake)
-        target = rollback_target(rows, to)
-        row = {**target, "kind": "rollback", "sequence": len(rows) + 1, "reason": reason, "at_ms": now_ms()}
+        row = {**target, "kind": "rollback", "sequence": len(history(lake)) + 1, "reason": reason, "at_ms": now_ms()}
         token.verify()
         lake.append(ops.RELEASE, [row])
         return row

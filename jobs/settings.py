@@ -96,6 +96,10 @@ class Market:
         for region, zone in self.region_timezones.items():
             self._check_zone(zone, f" of region {region}")
 
+    def repeats(self, category: str | None) -> bool:
+        """Whether a bought item of the category may return at once."""
+        return "*" in self.repeat_categories or category in self.repeat_categories
+
     def _check_zone(self, zone: str, whose: str) -> None:
         try:
             ZoneInfo(zone)

@@ -176,7 +176,7 @@ def run_gate(
         made = runner.load_stage(group)
         expectations(runner, made, group, dt.date.fromisoformat(ds))
         if group == "serving":
-            releases.publish_release(runner, made, dt.date.fromisoformat(ds))
+            _release(runner, made, dt.date.fromisoformat(ds))
         else:
             runner.publish(made)
         runner.stage_file(group).unlink()
@@ -190,6 +190,21 @@ def publish_release(
     rows = run_gate("serving", ds, market, run_id, task_id, try_number, spark)
     newest = [r for r in releases.history(Lake(load_settings(market))) if str(r["ds"]) == ds][-1]
     return {"release_id": newest["release_id"], "kind": newest["kind"], "rows": rows}
+
+
+def _release(runner: Runner, made: list[Staged], day: dt.date) -> None:
+    """Publish lists; what was taken down after their items were chosen leaves them at once.
+
+    An order is on record before it patches what is served: one that is not seen here finds the new release itself.
+    """
+    from jobs import feedback, patches
+    from jobs.takedown import taken_down
+
+    releases.publish_release(runner, made, day)
+    served = releases.required(runner.lake)
+    if patches.serves(runner.lake, patches.served_tables(runner, served), served, taken_down(runner.lake)):
+        with exclusive(runner.settings.locks, ops.FEEDBACK.name):
+            feedback.apply(runner, "taken down while the lists were made")
 
 
 def heal_range(runner: Runner, group: str, days: DayRange) -> DayRange:
@@ -262,31 +277,40 @@ def take_down(market: str, run_id: str, item: str, reason: str, lift: bool = Fal
 
 
 def rollback(market: str, run_id: str, to: str | None, reason: str) -> dict[str, Any]:
-    """Move the pointer back, and with it the champion that the release was made with.
+    """Make the champion that a release was made with champion again, and move the pointer back to the release.
 
-    What was taken down since stays away, so such a release returns patched.
+    The pointer moves last: what fails before leaves everything to the same command again, which then has the same
+    target. What people refused and what was taken down since stays away, so such a release returns patched.
+
+    Raises
+    ------
+    PublishError
+        There is no such release, or its model cannot be made champion.
     """
     from models import registry
 
     settings = load_settings(market)
-    row = _released_again(settings, run_id, to, reason)
-    if row["model_version"]:
-        registry.restore_champion(settings, row["model_version"], reason)
-    return row
+    lake = Lake(settings)
+    with exclusive(settings.locks, ops.FEEDBACK.name):
+        target = releases.rollback_target(releases.history(lake), to)
+        if target["model_version"]:
+            registry.restore_champion(settings, target["model_version"], reason)
+        return _released_again(settings, run_id, target, reason)
 
 
-def _released_again(settings: Settings, run_id: str, to: str | None, reason: str) -> dict[str, Any]:
-    from jobs import patches
+def _released_again(settings: Settings, run_id: str, target: dict[str, Any], reason: str) -> dict[str, Any]:
+    """Serve a release without what people refused and what was taken down since it was made."""
+    from jobs import feedback
     from jobs.takedown import taken_down
 
     lake = Lake(settings)
-    target, items = releases.rollback_target(releases.history(lake), to), taken_down(lake)
-    tables = [n.contract for n in catalog().group("serving") if isinstance(n.contract, Table) and n.contract.append]
-    if not patches.serves(lake, tables, target, items):
-        return releases.rollback(settings, to, reason)
+    files, items = feedback.arrived(settings, target["ds"]), taken_down(lake)
+    nothing = not items and not any(files.values())
+    if nothing or feedback.is_known(lake, target, feedback.fingerprint(files, items)):
+        return releases.rollback(settings, target, reason)
     with opened(settings.market.name, run_id, "rollback") as runner:
-        out = patches.Exclusions(patches.no_pairs(), patches.nobody(), items)
-        return patches.patch(runner, target, out, reason, kind="rollback")[0]
+        feedback.apply(runner, reason, target)
+    return releases.required(lake)
 
 
 # -- models -------------------------------------------------------------------------------------
@@ -524,7 +548,7 @@ def run_nodes(runner: Runner, nodes: list[Node], days: DayRange) -> dict[str, in
             served = [s for s in made if runner.catalog.table(s.table).append]
             if served:
                 _refuse_partial_release(runner, made, days)
-                releases.publish_release(runner, made, days.last)
+                _release(runner, made, days.last)
             else:
                 runner.publish(made)
         rows |= {staged.table: sum(staged.rows.values()) for staged in made}

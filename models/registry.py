@@ -166,13 +166,27 @@ def reject(settings: Settings, version: str, reason: str, approver: str) -> dict
 
 
 def restore_champion(settings: Settings, version: str, reason: str) -> dict[str, Any]:
-    """Make the version of a release that was rolled back to the champion again."""
+    """Make the version of a release that is rolled back to the champion again.
+
+    Raises
+    ------
+    ContractError
+        The registry does not answer, or has no such version.
+    """
+    from mlflow.exceptions import MlflowException
+
     api, name = client(settings), model_name(settings)
-    with exclusive(settings.locks, f"models.{ROLE}") as token:
-        former = champion_of(api, settings)
-        if former is None or str(former.version) != version:
-            token.verify()
-            _set_champion(api, name, version, former, reason, "rollback")
+    try:
+        with exclusive(settings.locks, f"models.{ROLE}") as token:
+            former = champion_of(api, settings)
+            if former is None or str(former.version) != version:
+                token.verify()
+                _set_champion(api, name, version, former, reason, "rollback")
+    except MlflowException as error:
+        raise ContractError(
+            f"{name} version {version} cannot be made champion again ({error}): see that MLflow answers and has it. "
+            "What is served stays as it is until then."
+        ) from error
     return {"champion": version, "previous": str(former.version) if former else None}
 
 

@@ -4,12 +4,15 @@ import contextlib
 import gzip
 import json
 import shutil
+from datetime import date
 
 import pytest
 
-from jobs import feedback, releases, steps
-from jobs.landing import incomplete
+from jobs import feedback, releases, steps, takedown
+from jobs.explain import explain
+from jobs.landing import INTRADAY, incomplete
 from jobs.ops import FEEDBACK
+from jobs.quarantine import deliver
 from jobs.settings import load_settings
 from tests.e2e.conftest import NEXT, NIGHT, BuiltWorld
 
@@ -61,7 +64,7 @@ def night(served):
 
 def refusal(served, number, user, item):
     """An event of the day after the night: a person does not want to see an item again."""
-    names = {kind: {key: name for name, key in keys(served, *of).items()} for kind, of in ORIGINALS.items()}
+    names = {kind: named(served, *of) for kind, of in ORIGINALS.items()}
     return {
         "event_id": f"intraday-{number}",
         "user_id": names["user"][user],
@@ -143,24 +146,83 @@ def test_a_block_that_is_delivered_during_the_day_is_applied(served, patched, tm
     assert incomplete(served.settings.landing, "demo", first["ds"]) == []
 
 
-def test_a_takedown_leaves_every_served_table_and_stays_away_after_a_rollback(served, night, patched):
+def named(served, table, column):
+    return {key: name for name, key in keys(served, table, column).items()}
+
+
+@pytest.fixture(scope="module")
+def withdrawn(served, patched, tmp_path_factory):
+    """A user with lists of his own, who withdraws consent during the day."""
+    user = int(rows(served, "serving.recommendations")["user_id"].max())
+    name = named(served, "silver.users", "user_id")[user]
+    said = {"user_id": name, "purpose": "personalisation", "granted": False, "at": f"{NEXT}T09:00:00Z"}
+    path = tmp_path_factory.mktemp("withdrawn") / "consent.jsonl"
+    path.write_text(json.dumps(said) + "\n")
+    assert deliver(served.settings, "silver.consent", date.fromisoformat(NEXT), path, INTRADAY) == 1
+    assert steps.apply_feedback("demo", "feedback-4")["users"] == 1
+    return user
+
+
+def test_who_withdraws_consent_during_the_day_has_no_list_of_their_own(served, withdrawn):
+    for table in ("serving.recommendations", "serving.decision_log", "serving.category_boosts"):
+        assert withdrawn not in set(rows(served, table)["user_id"]), table
+    name = named(served, "silver.users", "user_id")[withdrawn]
+    assert not explain(served.settings, name, None, "feed")["user"]["consents"]
+
+
+def test_what_was_refused_during_the_day_is_told_so(served, patched):
+    (first, *_), wanted = (
+        refused_first(served),
+        "refused it, blocked its creator or bought it since the lists were made",
+    )
+    assert explain(served.settings, *first, "feed")["verdict"] == f"It is not in a list of the user's own: {wanted}."
+
+
+def refused_first(served):
+    """The pairs of source ids that `patched` refused."""
+    folder = served.settings.landing / "demo" / "events" / f"ds={NEXT}"
+    found = [json.loads(line) for path in folder.glob(f"{INTRADAY}*.jsonl") for line in path.read_text().splitlines()]
+    return [(row["user_id"], row["item_id"]) for row in found if row["event_id"].startswith("intraday-")]
+
+
+def test_a_takedown_leaves_every_served_table_and_stays_away_after_a_rollback(served, night, withdrawn):
     shown = rows(served, "serving.recommendations")["item_id"].value_counts()
     item = shown.index[0]
-    name = {v: k for k, v in keys(served, "silver.items", "item_id").items()}[item]
-    steps.take_down("demo", "takedown-1", name, "recalled by its maker")
+    steps.take_down("demo", "takedown-1", named(served, "silver.items", "item_id")[item], "recalled by its maker")
     now = releases.current(served.lake)
     assert now["kind"] == "patch" and "recalled by its maker" in now["reason"]
-    for row in (now, steps.rollback("demo", "back-1", night["release_id"], "a test")):
-        assert releases.current(served.lake)["sequence"] >= row["sequence"]
-        for table in SERVED:
-            frame = rows(served, table, row)
-            columns = [c for c in ("item_id", "similar_item_id") if c in frame]
-            assert len(frame) and not frame[columns].isin([item]).any(axis=None), (table, row["kind"])
-    back = releases.current(served.lake)
+    before = {table: rows(served, table, now) for table in SERVED}
+    back = steps.rollback("demo", "back-1", night["release_id"], "a test")
     assert (back["kind"], back["base_release_id"]) == ("rollback", night["release_id"])
-    # the blocks of the day come back with the next look
-    again = steps.apply_feedback("demo", "feedback-4")
-    assert again["new"] and again["release_id"] == now["release_id"]
+    assert releases.current(served.lake)["sequence"] == back["sequence"]
+    for table in SERVED:
+        for frame in (before[table], rows(served, table)):
+            columns = [c for c in ("item_id", "similar_item_id") if c in frame]
+            assert len(frame) and not frame[columns].isin([item]).any(axis=None), table
+
+
+def test_a_rollback_knows_what_people_refused_and_withdrew_since(served, night, withdrawn):
+    users, items = keys(served, "silver.users", "user_id"), keys(served, "silver.items", "item_id")
+    pairs = {(users[u], items[i]) for u, i in blocked_by_hand(served) if u in users.index and i in items.index}
+    old, new = rows(served, "serving.recommendations", night), rows(served, "serving.recommendations")
+    assert releases.current(served.lake)["kind"] == "rollback"
+    assert pairs & set(zip(old["user_id"], old["item_id"])) and not pairs & set(zip(new["user_id"], new["item_id"]))
+    assert withdrawn in set(old["user_id"]) and withdrawn not in set(new["user_id"])
+    # a look finds nothing that the rollback left
+    assert not steps.apply_feedback("demo", "feedback-5")["new"]
+
+
+def test_a_takedown_while_a_night_runs_holds_for_its_release(served, night, patched):
+    steps.run_group("serving", NIGHT, "demo", "night-2")
+    item = rows(served, "serving.recommendations")["item_id"].value_counts().index[0]
+    takedown.order(served.settings, named(served, "silver.items", "item_id")[item], "recalled", "takedown-2")
+    steps.publish_release(NIGHT, "demo", "night-2")
+    now = releases.current(served.lake)
+    assert (now["kind"], now["reason"]) == ("patch", "taken down while the lists were made")
+    for table in SERVED:
+        frame = rows(served, table)
+        columns = [c for c in ("item_id", "similar_item_id") if c in frame]
+        assert len(frame) and not frame[columns].isin([item]).any(axis=None), table
 
 
 def test_every_look_is_in_the_log(served, patched):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from jobs.errors import PublishError, SettingsError
 from jobs.explain import as_sentences, explain
 from jobs.lake import Lake
 from jobs.settings import Market, Settings, save_market
-from tests.unit.served_world import ANNA, BERT, CARL, DAY, ITEMS, RELEASE, plant, served
+from tests.unit.served_world import ANNA, BERT, CARL, DAY, ITEMS, RELEASE, plant, plant_release, served
 
 I0, I1, I2, I3, I4, I5, I6, I7 = ITEMS
 
@@ -98,6 +99,57 @@ def test_a_block_of_the_creator_counts_for_a_week(tmp_path):
     plant(lake, "silver.events", [{"event_id": "e1", **event}], ds=DAY - dt.timedelta(days=6))
     # every planted item is the same creator's
     assert explain(settings, "anna", "i5", "feed")["blocks"] == ["2024-03-08: blocked its creator"]
+
+
+def test_what_repeats_is_no_block_once_it_was_bought(tmp_path):
+    settings = served(tmp_path)
+    # i3 is of category a, i4 of b
+    pairs = [{"user_id": ANNA, "item_id": i, "rejections": 0, "purchases": 2} for i in (I3, I4)]
+    plant(Lake(settings), "silver.user_item_daily", pairs)
+
+    def blocks(item, *repeat):
+        market = replace(settings.market, repeat_categories=repeat)
+        return explain(replace(settings, market=market), "anna", item, "feed")["blocks"]
+
+    bought = ["2024-03-14: bought it (2 times)"]
+    assert blocks("i3") == blocks("i4") == bought
+    assert (blocks("i3", "a"), blocks("i4", "a")) == ([], bought)
+    assert blocks("i3", "*") == blocks("i4", "*") == []
+
+
+def test_a_bad_case_stops_an_item_for_a_week_for_one_or_for_everyone(tmp_path):
+    settings = served(tmp_path)
+
+    def case(number, item, age, user=None, stops=True):
+        row = {"case_id": number, "type": "title_party", "item_id": item, "user_id": user, "stops": stops}
+        return {**row, "ds": DAY - dt.timedelta(days=age)}
+
+    cases = [case(1, I3, 6), case(2, I4, 7), case(3, I5, 0, ANNA), case(4, I6, 0, BERT), case(5, I7, 0, stops=False)]
+    plant(Lake(settings), "features.badcases", cases)
+    assert [explain(settings, "anna", f"i{n}", "feed")["blocks"] for n in range(3, 8)] == [
+        ["2024-03-08: a bad case (title_party) stops it"],
+        [],  # a week is over
+        ["2024-03-14: a bad case (title_party) stops it"],
+        [],  # another person's
+        [],  # it is told and not acted on
+    ]
+
+
+def test_feedback_since_the_night_is_told(tmp_path):
+    settings = served(tmp_path)
+    lake = Lake(settings)
+    both = [{"user_id": u, "consent_personalisation": True} for u in (ANNA, BERT)]
+    plant(lake, "features.user_profile", both)
+    plant(lake, "features.user_activity", [{"user_id": u} for u in (ANNA, BERT)])
+    plant(lake, "features.item_stats", [{"item_id": i, "is_eligible": True} for i in ITEMS])
+    kept = [{"user_id": ANNA, "item_id": I2}, {"user_id": BERT, "item_id": None}]
+    plant(lake, "ops.withheld", kept, base_release_id=RELEASE)
+    plant(lake, "ops.withheld", [{"user_id": ANNA, "item_id": None}], base_release_id="of another night")
+    plant_release(lake, "patched", "patch", 2, base_release_id=RELEASE)
+    refused = "refused it, blocked its creator or bought it since the lists were made"
+    assert why(settings, "i2") == f"It is not in a list of the user's own: {refused}."
+    assert why(settings, "i2", "bert").endswith("the user does not consent to personal lists.")
+    assert explain(settings, "anna", None, "feed")["user"]["consents"]
 
 
 def test_unknown_names_and_an_empty_lake_say_what_to_do(settings, tmp_path):
