@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
@@ -70,6 +71,9 @@ def stage(runner: Runner, tables: Sequence[str], days: DayRange) -> list[dict[st
     from quality.gate import run_gate as expectations
 
     ranges = ranges_of(runner.lake, runner.catalog, tables, days)
+    # what is compared and may be replaced is what the days hold before anything is read
+    whole = DayRange.covering(ranges.values())
+    before = {name: runner.lake.live(runner.catalog.table(name), whole) for name in ranges}
     made: list[Staged] = []
     for group in GROUPS:
         nodes = [node for node in runner.catalog.group(group.name) if node.name in ranges]
@@ -79,7 +83,7 @@ def stage(runner: Runner, tables: Sequence[str], days: DayRange) -> list[dict[st
         built = runner.build_group(nodes, wide, publish=False)
         if group.gate:
             expectations(runner, built, group.name, wide.last)
-        made += built
+        made += [replace(staged, replaces=before[staged.table]) for staged in built]
     runner.save_stage(STAGE, made)
     rows = [row for staged in made for row in difference(runner, staged)]
     runner.lake.append(ops.BACKFILL, rows)
@@ -166,18 +170,9 @@ def swap(runner: Runner) -> dict[str, int]:
     Raises
     ------
     PublishError
-        A day was published by another run since it was staged: stage again.
+        A day was published by another run since this one began to build: stage again.
     """
     made = runner.load_stage(STAGE)
-    since = runner.stage_file(STAGE).stat().st_mtime * 1000
-    days = {staged.table: set(staged.days) for staged in made}
-    for row in runner.lake.rows(ops.RUN.name, ["ds", "table", "status", "run_id", "at_ms"], through=False).to_pylist():
-        newer = row["status"] == "published" and row["at_ms"] > since and row["run_id"] != runner.run_id
-        if newer and row["ds"] in days.get(row["table"], ()):
-            raise PublishError(
-                f"{row['table']} of {row['ds']} was published by run {row['run_id']} after this backfill was staged: "
-                "stage it again."
-            )
     runner.publish(made)
     runner.stage_file(STAGE).unlink()
     return {staged.table: sum(staged.rows.values()) for staged in made}
@@ -268,7 +263,7 @@ def _put_back(
     files = lake.files_at(contract, before, days, slices)
     with exclusive(lake.settings.locks, contract.name) as token:
         said = {"run_id": f"restore-{run_id}"}
-        return lake.publish(contract, files, DayRange(days[0], days[-1]), token, said, slices=slices)
+        return lake.publish(contract, files, days, token, said, slices)
 
 
 def _as_before(log: list[dict[str, Any]], table: str, day: dt.date, run_id: str, version: int | None) -> dict[str, Any]:

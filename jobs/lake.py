@@ -12,7 +12,7 @@ import datetime as dt
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from deltalake import DeltaTable, Schema, write_deltalake
 from deltalake.exceptions import TableNotFoundError
 from deltalake.transaction import AddAction, CommitProperties
 
-from jobs.contract import DayRange, Table
+from jobs.contract import Table
 from jobs.errors import ContractError, PublishError
 from jobs.locks import Token
 from jobs.ops import BY_NAME as LOG_NAMES
@@ -216,17 +216,20 @@ class Lake:
         self,
         contract: Table,
         files: Iterable[StagedFile],
-        days: DayRange,
+        days: Iterable[dt.date],
         token: Token,
         metadata: Mapping[str, Any],
-        slices: Iterable[str] | None = None,
+        slices: Collection[str] | None = None,
     ) -> int:
         """Replace ``days`` (or their ``slices`` of ``replace_by``) by staged files, in one commit.
+
+        A day that holds these files already stays as it is, so a publish may be repeated: Delta forbids a commit
+        that adds and removes one path.
 
         Returns
         -------
         int
-            The version that the commit made.
+            The version that holds them.
 
         Raises
         ------
@@ -236,30 +239,23 @@ class Lake:
             The token is no longer the newest.
         """
         opened = self.ensure(contract)
-        wanted_days = {str(d) for d in days}
-        wanted_slices = None if slices is None else set(slices)
-        actions = []
+        files, wanted = list(files), {str(day) for day in days}
         for file in files:
-            if file.partition["ds"] not in wanted_days or (
-                wanted_slices is not None and file.partition[contract.replace_by] not in wanted_slices
+            if file.partition["ds"] not in wanted or (
+                slices is not None and file.partition[contract.replace_by] not in slices
             ):
                 raise ContractError(f"{contract.name}: the build made rows of {file.partition}, outside {days}.")
-            actions.append(
-                AddAction(
-                    path=file.path,
-                    size=file.bytes,
-                    partition_values=dict(file.partition),
-                    modification_time=int(os.path.getmtime(self.path(contract.name) / file.path) * 1000),
-                    data_change=True,
-                    stats=json.dumps({"numRecords": file.rows}),
-                )
-            )
-        filters: list[tuple[str, str, Any]] = [("ds", "in", sorted(wanted_days))]
-        if wanted_slices is not None:
-            filters.append((contract.replace_by, "in", sorted(wanted_slices)))
         token.verify()
+        # a day's files come and go together, so those that are staged are all live or none
+        staged, live = by_day(files), by_day(_files(contract, opened, wanted, slices))
+        changed = {day for day in wanted if staged.get(day) != live.get(day)}
+        if not changed:
+            return opened.version()
+        filters: list[tuple[str, str, Any]] = [("ds", "in", sorted(changed))]
+        if slices is not None:
+            filters.append((contract.replace_by, "in", sorted(slices)))
         opened.create_write_transaction(
-            actions,
+            [self._add(contract, file) for file in files if file.partition["ds"] in changed],
             "overwrite",
             schema_of(contract),
             partition_by=list(contract.partitions),
@@ -273,6 +269,16 @@ class Lake:
         opened.update_incremental()
         return opened.version()
 
+    def _add(self, contract: Table, file: StagedFile) -> AddAction:
+        return AddAction(
+            path=file.path,
+            size=file.bytes,
+            partition_values=dict(file.partition),
+            modification_time=int(os.path.getmtime(self.path(contract.name) / file.path) * 1000),
+            data_change=True,
+            stats=json.dumps({"numRecords": file.rows}),
+        )
+
     def version_before(self, table: str, run_id: str) -> int | None:
         """The version of a table before the first commit of a run; None where the run committed nothing to it."""
         opened = self.open(table)
@@ -284,7 +290,7 @@ class Lake:
         return min(made) - 1 if made else None
 
     def files_at(
-        self, contract: Table, version: int, days: Iterable[dt.date], slices: Iterable[str] | None = None
+        self, contract: Table, version: int, days: Iterable[dt.date], slices: Collection[str] | None = None
     ) -> list[StagedFile]:
         """The files that days (or their ``slices``) had at a version, to be published again.
 
@@ -294,17 +300,18 @@ class Lake:
             A file is gone: the table was vacuumed since.
         """
         opened = self.open(contract.name, version)
-        wanted = {str(day) for day in days}
-        found = []
-        for action in pa.table(opened.get_add_actions(flatten=True)).to_pylist() if opened is not None else []:
-            partition = {name: str(action[f"partition.{name}"]) for name in contract.partitions}
-            if partition["ds"] not in wanted or (slices and partition[contract.replace_by] not in set(slices)):
-                continue
-            path = unquote(action["path"])
-            if not (self.path(contract.name) / path).exists():
-                raise PublishError(f"{contract.name}: {path} of version {version} is gone, so it cannot be restored.")
-            found.append(StagedFile(path, action["num_records"], action["size_bytes"], partition))
+        found = [] if opened is None else _files(contract, opened, {str(day) for day in days}, slices)
+        for file in found:
+            if not (self.path(contract.name) / file.path).exists():
+                raise PublishError(
+                    f"{contract.name}: {file.path} of version {version} is gone, so it cannot be restored."
+                )
         return found
+
+    def live(self, contract: Table, days: Iterable[dt.date]) -> dict[str, list[str]]:
+        """The paths of the files that days hold now, by day; a day without rows has none."""
+        opened = self.open(contract.name)
+        return {} if opened is None else by_day(_files(contract, opened, {str(day) for day in days}))
 
     def sweep(self, contract: Table, attempt: str, keep: Iterable[str] = ()) -> None:
         """Delete what an attempt (any stage folder that its name begins) left behind.
@@ -369,6 +376,26 @@ class Lake:
                 ds = str(action["partition.ds"])
                 counts[ds] = counts.get(ds, 0) + action["num_records"]
         return counts
+
+
+def by_day(files: Iterable[StagedFile]) -> dict[str, list[str]]:
+    """The paths of files, in order, by day."""
+    found: dict[str, list[str]] = {}
+    for file in sorted(files, key=lambda file: file.path):
+        found.setdefault(file.partition["ds"], []).append(file.path)
+    return found
+
+
+def _files(
+    contract: Table, opened: DeltaTable, days: Container[str], slices: Container[str] | None = None
+) -> list[StagedFile]:
+    """The files of an opened table that days (or their slices) hold."""
+    found = []
+    for action in pa.table(opened.get_add_actions(flatten=True)).to_pylist():
+        partition = {name: str(action[f"partition.{name}"]) for name in contract.partitions}
+        if partition["ds"] in days and (slices is None or partition[contract.replace_by] in slices):
+            found.append(StagedFile(unquote(action["path"]), action["num_records"], action["size_bytes"], partition))
+    return found
 
 
 def _listed(value: Any) -> list[Any]:

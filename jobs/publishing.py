@@ -7,6 +7,7 @@ import json
 import resource
 import time
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,9 @@ from pyspark.sql import functions as F
 from jobs import ops
 from jobs.catalog import Catalog
 from jobs.contract import DayRange, Table
-from jobs.lake import Lake, StagedFile
-from jobs.locks import exclusive
+from jobs.errors import PublishError
+from jobs.lake import Lake, StagedFile, by_day
+from jobs.locks import Token, exclusive
 from jobs.stages import FILE, RAW, REJECT, Staged, Stages
 
 COUNTED_ONLY = ("duplicate",)
@@ -43,30 +45,56 @@ class Publisher:
         -------
         dict
             The Delta version that each table got.
+
+        Raises
+        ------
+        PublishError
+            Another run has published a day that a stage was to replace as it was; nothing is published then.
         """
+        made = [(self.catalog.table(staged.table), staged) for staged in made]
         rows: list[dict[str, Any]] = []
         versions: dict[str, int] = {}
-        for staged in made:
-            contract = self.catalog.table(staged.table)
-            if contract.rejects:
-                self._publish_refused(contract, staged)
-            files = self.lake.staged_files(contract, self.stages.kept(contract, staged.attempt), version_key)
-            versions[contract.name] = self._commit(
-                contract, files, staged.days, slices=[version_key] if contract.append else None
-            )
-            rows += self._log_rows(staged, files, versions[contract.name])
+        with ExitStack() as held:
+            # in one order, so that no two runs wait for each other
+            locks = sorted(contract.name for contract, _ in made)
+            tokens = {name: held.enter_context(exclusive(self.lake.settings.locks, name)) for name in locks}
+            for contract, staged in made:
+                self._refuse_published_since(contract, staged)
+            for contract, staged in made:
+                if contract.rejects:
+                    self._publish_refused(contract, staged)
+                files = self.lake.staged_files(contract, self.stages.kept(contract, staged.attempt), version_key)
+                slices = [version_key] if contract.append else None
+                versions[contract.name] = self._commit(contract, files, staged.days, tokens[contract.name], slices)
+                rows += self._log_rows(staged, files, versions[contract.name])
         self.lake.append(ops.RUN, rows)
         return versions
 
-    def _commit(self, contract: Table, files: list[StagedFile], days: DayRange, slices: list[str] | None) -> int:
+    def _refuse_published_since(self, contract: Table, staged: Staged) -> None:
+        """Hold the days against those that the stage is to replace; a day that holds the stage itself is done."""
+        if staged.replaces is None:
+            return
+        live = self.lake.live(contract, staged.days)
+        own = by_day(self.lake.staged_files(contract, self.stages.kept(contract, staged.attempt)))
+        for day in map(str, staged.days):
+            if live.get(day, []) not in (staged.replaces.get(day, []), own.get(day, [])):
+                raise PublishError(
+                    f"{contract.name} of {day} was published by another run since this one began to build it: "
+                    "nothing was published. Stage it again."
+                )
+
+    def _commit(
+        self, contract: Table, files: list[StagedFile], days: DayRange, token: Token, slices: list[str] | None
+    ) -> int:
         said = {"run_id": self.run_id, "attempt": self.attempt}
-        with exclusive(self.lake.settings.locks, contract.name) as token:
-            return self.lake.publish(contract, files, days, token, said, slices=slices)
+        return self.lake.publish(contract, files, days, token, said, slices)
 
     def _publish_refused(self, contract: Table, staged: Staged) -> None:
         """Replace the quarantined rows of the rebuilt days by what this build refused."""
         target = self.lake.stage_folder(ops.QUARANTINE.name, f"{staged.attempt}-{contract.name}")
-        if staged.reconciliation is not None and staged.reconciliation.refused:
+        # a publish that is repeated finds them written, and they may be live
+        written = (target / "_SUCCESS").exists()
+        if staged.reconciliation is not None and staged.reconciliation.refused and not written:
             refused = self.stages.refused(contract, staged.attempt).where(~F.col(REJECT).isin(*COUNTED_ONLY))
             refused.select(
                 F.col("ds").cast("date").alias("ds"),
@@ -78,7 +106,8 @@ class Publisher:
                 F.lit(self.run_id).alias("run_id"),
             ).coalesce(1).write.mode("overwrite").partitionBy("ds", "source").parquet(str(target))
         files = self.lake.staged_files(ops.QUARANTINE, target)
-        self._commit(ops.QUARANTINE, files, staged.days, slices=[contract.name])
+        with exclusive(self.lake.settings.locks, ops.QUARANTINE.name) as token:
+            self._commit(ops.QUARANTINE, files, staged.days, token, [contract.name])
 
     def _log_rows(self, staged: Staged, files: list[StagedFile], version: int) -> list[dict[str, Any]]:
         found = staged.reconciliation

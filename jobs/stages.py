@@ -25,7 +25,10 @@ REJECT, RAW, FILE = "_reject", "_raw", "_file"
 
 @dataclass(frozen=True)
 class Staged:
-    """What an attempt built of one table and has not published yet; ``remarks`` by day are for the operator."""
+    """What an attempt built of one table and has not published yet.
+
+    ``remarks`` by day are for the operator. ``replaces`` has the files by day that may be replaced; None: any.
+    """
 
     table: str
     days: DayRange
@@ -36,6 +39,7 @@ class Staged:
     params_hash: str
     reconciliation: Reconciliation | None = None
     remarks: dict[str, str] = field(default_factory=dict)
+    replaces: dict[str, list[str]] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "days": [str(self.days.first), str(self.days.last)]}

@@ -87,13 +87,44 @@ def test_a_swap_is_undone_by_restore_refused_rows_and_log_included(opened, repai
         assert build(runner, DayRange.day(D2))["silver.events"] == 3
 
 
-def test_a_day_published_meanwhile_stops_swap_and_restore(opened, settings):
-    with opened("fix") as runner:
-        backfill.stage(runner, ["silver.events"], DAYS)
+def published_by_another(opened):
+    """Silver of the second day, from the same files."""
     with opened("other") as runner:
-        build(runner, DayRange.day(D2))
-    with opened("fix") as runner, pytest.raises(PublishError, match="silver.events of 2024-03-14 .* run other"):
-        backfill.swap(runner)
+        steps.run_nodes(runner, [runner.catalog.node("silver.events")], DayRange.day(D2))
+
+
+def test_a_day_published_meanwhile_stops_the_swap_of_every_table(opened, monkeypatch):
+    with opened("fix") as runner:
+        real = runner.build_group
+
+        def meanwhile(nodes, *args, **more):
+            # bronze is staged already, silver is not
+            if "silver.events" in [node.name for node in nodes]:
+                published_by_another(opened)
+            return real(nodes, *args, **more)
+
+        monkeypatch.setattr(runner, "build_group", meanwhile)
+        backfill.stage(runner, ["bronze.events+"], DAYS)
+        versions = {name: runner.lake.version(name) for name in ("bronze.events", "silver.events", "ops.quarantine")}
+        with pytest.raises(PublishError, match="silver.events of 2024-03-14 was published by another run since"):
+            backfill.swap(runner)
+        assert {name: runner.lake.version(name) for name in versions} == versions
+
+
+def test_a_swap_that_was_half_done_is_finished_by_its_next_try(opened, settings):
+    with opened("fix") as runner:
+        backfill.stage(runner, ["bronze.events+"], DAYS)
+        made = runner.load_stage(backfill.STAGE)
+        runner.publish(made[:1])  # and then it was killed
+    with opened("fix") as runner:
+        versions = {staged.table: runner.lake.version(staged.table) for staged in made}
+        assert backfill.swap(runner) == {"bronze.events": 4, "silver.events": 3}
+        assert runner.lake.version("bronze.events") == versions["bronze.events"]
+        assert runner.lake.version("silver.events") == versions["silver.events"] + 1
+
+
+def test_a_day_published_again_is_not_restored(opened, settings):
+    published_by_another(opened)
     with opened("x") as runner, pytest.raises(PublishError, match="published again by run other"):
         backfill.restore(settings, runner.catalog, "first")
     with opened("x") as runner, pytest.raises(PublishError, match="'nobody' published no table"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,14 @@ import pytest
 from deltalake import DeltaTable
 
 from jobs import ops
+from jobs.backfill import restore
 from jobs.catalog import Catalog
 from jobs.contract import Column, DayRange, Node, Table
 from jobs.errors import CheckFailed, ContractError, PublishError
 from jobs.lake import Lake, arrow_rows
 from jobs.locks import exclusive
 from jobs.migrate import migrate
+from jobs.publishing import now_ms
 from jobs.settings import Market, Settings
 from jobs.stages import Stages
 
@@ -54,10 +57,10 @@ def stage(lake: Lake, contract: Table, attempt: str, rows: dict[str, list[int]])
     return root
 
 
-def publish(lake, contract, attempt, rows, days, slices=None, version_key=None) -> int:
+def publish(lake, contract, attempt, rows, days, slices=None, version_key=None, run_id=None) -> int:
     files = lake.staged_files(contract, stage(lake, contract, attempt, rows), version_key)
     with exclusive(lake.settings.locks, contract.name) as token:
-        return lake.publish(contract, files, days, token, {"run_id": attempt}, slices)
+        return lake.publish(contract, files, days, token, {"run_id": run_id or attempt}, slices)
 
 
 def content(lake: Lake, contract: Table) -> dict[str, list[int]]:
@@ -169,6 +172,78 @@ def test_a_stray_day_or_slice_is_refused_and_nothing_changes(lake, rows, slices)
     with pytest.raises(ContractError, match="candidates.things: the build made rows of .*, outside 2024-03-01"):
         publish(lake, SLICED, "b", rows, DayRange.day(D1), slices)
     assert lake.version(SLICED.name) == before
+
+
+def test_a_publish_that_is_repeated_commits_nothing(lake):
+    """Delta forbids a commit that adds and removes one path, and readers may drop such a file."""
+    days = DayRange(D1, D2)
+    first = lake.staged_files(PLAIN, stage(lake, PLAIN, "a", {"ds=2024-03-01": [1], "ds=2024-03-02": [2]}))
+    mended = lake.staged_files(PLAIN, stage(lake, PLAIN, "b", {"ds=2024-03-02": [9]}))
+    with exclusive(lake.settings.locks, PLAIN.name) as token:
+        made = [lake.publish(PLAIN, files, days, token, {}) for files in (first, first)]
+        # half of it is live already: of the other day alone is one file removed and one added
+        made.append(lake.publish(PLAIN, [first[0], *mended], days, token, {}))
+    assert made == [1, 1, 2]
+    log = lake.path(PLAIN.name) / "_delta_log" / f"{made[-1]:020}.json"
+    actions = [action for line in log.read_text().splitlines() for action in json.loads(line).items()]
+    paths = [(kind, Path(said["path"]).parts[1:3]) for kind, said in actions if kind in ("add", "remove")]
+    assert sorted(paths) == [
+        ("add", ("attempt=b", "ds=2024-03-02")),
+        ("remove", ("attempt=a", "ds=2024-03-02")),
+    ]
+    assert content(lake, PLAIN) == {"2024-03-01": [1], "2024-03-02": [9]}
+
+
+def test_spark_reads_what_was_published_twice(settings, spark):
+    lake = Lake(settings)
+    files = lake.staged_files(PLAIN, stage(lake, PLAIN, "a", {"ds=2024-03-01": [1, 2]}))
+    for _ in range(2):
+        with exclusive(settings.locks, PLAIN.name) as token:
+            lake.publish(PLAIN, files, DayRange.day(D1), token, {})
+    rows = spark.read.format("delta").load(str(lake.path(PLAIN.name)))
+    assert sorted(row["n"] for row in rows.collect()) == [1, 2] == lake.rows(PLAIN.name)["n"].to_pylist()
+
+
+def test_a_restore_leaves_the_days_between_those_of_the_run_as_they_are(lake):
+    def run(run_id: str, rows: dict[dt.date, list[int]]) -> None:
+        for day, numbers in rows.items():
+            attempt = f"{run_id}-{day}"
+            version = publish(lake, PLAIN, attempt, {f"ds={day}": numbers}, DayRange.day(day), run_id=run_id)
+            said = {"table": PLAIN.name, "run_id": run_id, "status": "published", "version": version}
+            lake.append(ops.RUN, [{"ds": day, "at_ms": now_ms(), **said}])
+
+    run("first", {D1: [1], D2: [2], D3: [3]})
+    run("fix", {D1: [9], D3: [9]})
+    assert content(lake, PLAIN) == {"2024-03-01": [9], "2024-03-02": [2], "2024-03-03": [9]}
+    restored = restore(lake.settings, catalog_of(PLAIN), "fix")
+    assert [row["ds"] for row in restored] == [D1, D3]
+    assert content(lake, PLAIN) == {"2024-03-01": [1], "2024-03-02": [2], "2024-03-03": [3]}
+
+
+def _publish(home: Path, who: str, days: list[dt.date], commits: int) -> None:
+    lake = lake_in(home)
+    for n in range(commits):
+        day = days[n % len(days)]
+        publish(lake, PLAIN, f"{who}-{n}", {f"ds={day}": [n]}, DayRange.day(day))
+
+
+def test_two_processes_that_publish_to_a_table_200_times_lose_nothing(lake, tmp_path):
+    april = [dt.date(2024, 4, day) for day in range(1, 21)]
+    days = {"a": april[::2], "b": april[1::2]}  # ten days each, between those of the other
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_publish, args=(tmp_path, who, days[who], 100)) for who in days]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    # a day is published ten times, at last with 90 to 99
+    last = {str(day): [90 + n] for of in days.values() for n, day in enumerate(of)}
+    assert content(lake, PLAIN) == dict(sorted(last.items()))
+    log = {entry["version"]: json.loads(entry.get("userMetadata") or "{}") for entry in lake.open(PLAIN.name).history()}
+    assert log.pop(0) == {}  # the table's creation
+    assert [log[version]["token"] for version in sorted(log)] == list(range(1, 201))
+    assert {said["run_id"] for said in log.values()} == {f"{who}-{n}" for who in "ab" for n in range(100)}
 
 
 def test_a_zombie_s_token_is_refused(lake):
