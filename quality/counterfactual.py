@@ -1,9 +1,11 @@
 """``audit.counterfactual``: would people have got the same lists, had only a sensitive attribute been different?
 
-A sample of the night's people goes through candidates' fusion, ranking and reranking twice more: as they are, and with
-the attribute changed. The two are compared with each other and not with the night's lists, because some of what is
-decided depends on who else is there (caps of curated entries). It runs before the publish, and lists that follow the
-attribute stop it.
+A sample of the night's people, each allotted to one of the attributes that is known of them, goes through candidates'
+fusion, ranking and reranking twice more: as they are, and with their attribute changed. Two replays serve all
+attributes, and only people who were changed are compared. The two are compared with each other and not with the night's
+lists, because some of what is decided depends on who else is there (caps of curated entries). Items that law keeps to
+regions or ages are left out of both: what remains may follow neither. It runs before the publish, and lists that follow
+an attribute stop it.
 """
 
 from __future__ import annotations
@@ -11,13 +13,14 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column as SparkColumn
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import (
@@ -35,10 +38,11 @@ from jobs.contract import (
 )
 from jobs.errors import ContractError
 from jobs.settings import Market
+from models.eligibility import restrictions
 from quality.intervals import bootstrap
 from quality.lists import frame_of, on
 
-OK, DIFFERENT, TOO_SMALL = "ok", "different", "too small"
+OK, DIFFERENT, TOO_SMALL, NOT_KNOWN = "ok", "different", "too small", "not known"
 
 
 def stages_of(modules: Sequence[str]) -> list[Node]:
@@ -62,7 +66,7 @@ def stages_of(modules: Sequence[str]) -> list[Node]:
 
 
 STAGES = stages_of(["models.fused", "models.ranked", "models.decisions"])
-CANDIDATES, LISTS = "candidates.recall", "serving.decision_log"
+CANDIDATES, LISTS, ITEMS, PEOPLE = "candidates.recall", "serving.decision_log", "silver.items", "features.user_profile"
 
 
 @dataclass(frozen=True)
@@ -72,20 +76,20 @@ class Params:
     Parameters
     ----------
     attributes
-        Columns, each changed by itself to the next of its values. Age is none of them: it decides what may be shown
-        to whom by law.
+        Columns of features.user_profile, each changed by itself to the next of its values; the market's groups where
+        none are named.
     pairs
-        People, drawn by hash.
+        People of each attribute, drawn by hash.
     overlap
         Lists share at least this part of their items on average.
     displacement
         An item moves by at most so many places on average; one that is gone moves behind the end.
     min_pairs
-        People below which nothing is said.
+        Changed people below which nothing is said.
     """
 
-    attributes: tuple[str, ...] = ("gender",)
-    pairs: int = 100
+    attributes: tuple[str, ...] = ()
+    pairs: int = 50
     overlap: float = 0.95
     displacement: float = 1.0
     min_pairs: int = 20
@@ -126,8 +130,8 @@ CONTRACT = Table(
     "reranked anew from the night's candidates.",
     columns=[
         Column("attribute", "string", "The attribute that was changed."),
-        Column("surface", "string", "The surface whose lists are compared."),
-        Column("pairs", "bigint", "People whose two lists are compared.", unit="users"),
+        Column("surface", "string", "The surface whose lists are compared; empty where nobody could be changed."),
+        Column("pairs", "bigint", "People who were changed, and whose two lists are compared.", unit="users"),
         Column("overlap", "double", "Mean part of the items that both lists hold.", digits=6),
         Column("overlap_lo", "double", "Lower end of its 95 % interval.", digits=6),
         Column("overlap_hi", "double", "Upper end of it.", digits=6),
@@ -137,7 +141,11 @@ CONTRACT = Table(
         Column("identical", "double", "Part of the pairs whose lists are the same.", digits=6),
         Column("overlap_limit", "double", "An overlap below it is different.", digits=6),
         Column("displacement_limit", "double", "A displacement above it is different.", digits=6),
-        Column("verdict", "string", "ok, different, or too small."),
+        Column(
+            "verdict",
+            "string",
+            "ok, different, too small, or not known (of nobody with a list, or with one value alone).",
+        ),
     ],
     keys=["attribute", "surface"],
     inputs=external(STAGES),
@@ -151,49 +159,110 @@ CONTRACT = Table(
 
 
 def build(*, days: DayRange, params: Params, market: Market, **inputs: Any) -> DataFrame:
-    decided = inputs[argument(LISTS)].where(on(days.last))
-    drawn = sample(decided, params.pairs)
-    theirs = {name: value if name in OF_ALL else narrowed(value, drawn) for name, value in inputs.items()}
-    factual = ordered(replay(STAGES, theirs, days, market))
-    compared = []
-    for attribute in params.attributes:
-        given = {name: changed(value, attribute, inputs[name]) for name, value in theirs.items()}
-        lists = ordered(replay(STAGES, given, days, market))
-        compared.append(pairs(factual, lists).withColumn("attribute", F.lit(attribute)))
-    found = reduce(DataFrame.unionByName, compared).toArrow().to_pylist() if compared else []
-    return frame_of(decided.sparkSession, CONTRACT, [{"ds": days.last, **row} for row in figures(found, params)])
+    decided, people = (inputs[argument(name)].where(on(days.last)) for name in (LISTS, PEOPLE))
+    attributes = known_columns(params.attributes or market.groups, people.columns)
+    drawn = sample(decided, people, attributes, params.pairs) if attributes else []
+    found = compared(inputs, drawn, days, market) if drawn else []
+    rows = [{"ds": days.last, **row} for row in figures(attributes, found, params)]
+    return frame_of(decided.sparkSession, CONTRACT, rows)
 
 
-def sample(decided: DataFrame, n: int) -> list[int]:
-    """``n`` people with a list, drawn by hash."""
-    people = decided.select("user_id").distinct()
-    drawn = people.orderBy(F.xxhash64("user_id", F.lit("counterfactual")), "user_id").limit(n)
-    return drawn.toArrow()["user_id"].to_pylist()
+def known_columns(attributes: Sequence[str], columns: Sequence[str]) -> Sequence[str]:
+    """The attributes, all of which are known columns.
+
+    Raises
+    ------
+    ContractError
+        One is not: changing it would change nothing, and prove nothing.
+    """
+    if unknown := sorted(set(attributes) - set(columns)):
+        raise ContractError(
+            f"audit.counterfactual: {PEOPLE} has no columns {unknown}; name some of {sorted(columns)} as its option "
+            "attributes, or as the market's groups."
+        )
+    return attributes
 
 
-def narrowed(value: Any, drawn: list[int]) -> Any:
+def sample(decided: DataFrame, people: DataFrame, attributes: Sequence[str], n: int) -> list[dict[str, Any]]:
+    """``user_id, attribute, becomes``: up to ``n`` people with a list for each attribute, drawn by hash.
+
+    Everybody has one attribute at most, among those that are known of them, and becomes the next value that somebody
+    with a list has, the first after the last. An attribute with fewer than two values has nobody.
+    """
+    values = F.array(
+        *[F.struct(F.lit(a).alias("attribute"), F.col(a).cast("string").alias("value")) for a in attributes]
+    )
+    known = F.filter(values, lambda each: each["value"].isNotNull())
+    chosen = F.try_element_at(known, F.pmod(F.xxhash64("user_id"), F.greatest(F.size(known), F.lit(1))).cast("int") + 1)
+    of = (
+        decided.select("user_id")
+        .distinct()
+        .join(people, "user_id")
+        .select("user_id", chosen.alias("of"))
+        .where("of IS NOT NULL")
+        .select("user_id", "of.*")
+    )
+    by_hash = Window.partitionBy("attribute").orderBy(F.xxhash64("user_id", F.lit("counterfactual")), "user_id")
+    following = F.col("at") % F.size("all") + 1
+    drawn = (
+        of.withColumn("_nth", F.row_number().over(by_hash))
+        .where(F.col("_nth") <= n)
+        .join(of.groupBy("attribute").agg(F.sort_array(F.collect_set("value")).alias("all")), "attribute")
+        .where(F.size("all") > 1)
+        .withColumn("at", F.array_position("all", F.col("value")))
+        .select("user_id", "attribute", F.element_at("all", following.cast("int")).alias("becomes"))
+    )
+    return sorted(drawn.toArrow().to_pylist(), key=lambda row: row["user_id"])
+
+
+def compared(
+    inputs: Mapping[str, Any], drawn: Sequence[Mapping[str, Any]], days: DayRange, market: Market
+) -> list[dict[str, Any]]:
+    """Each drawn person's lists as they are against those with their attribute changed; see `pairs`."""
+    people = [row["user_id"] for row in drawn]
+    theirs = {name: value if name in OF_ALL else narrowed(value, people) for name, value in inputs.items()}
+    limited = restrictions(inputs[argument(ITEMS)].where(on(days.last)))
+    free = theirs[argument(CANDIDATES)].join(F.broadcast(limited), "item_id", "left_anti")
+    theirs[argument(CANDIDATES)] = free
+    twins = {name: changed(value, drawn) for name, value in theirs.items()}
+    # side by side, as the night builds tables: most of a replay of so few people is planning
+    with ThreadPoolExecutor(2) as pool:
+        factual, others = pool.map(lambda given: ordered(replay(STAGES, given, days, market)), (theirs, twins))
+    return attributed(pairs(factual, others).toArrow().to_pylist(), drawn)
+
+
+def attributed(found: list[dict[str, Any]], drawn: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Pairs with the attribute in which their person was changed."""
+    of = {row["user_id"]: row["attribute"] for row in drawn}
+    return [row | {"attribute": of[row["user_id"]]} for row in found]
+
+
+def narrowed(value: Any, people: list[int]) -> Any:
     """An input's rows of the drawn people; inputs that are not about people are returned as they are."""
     if not isinstance(value, DataFrame) or "user_id" not in value.columns:
         return value
-    return value.where(F.col("user_id").isin(drawn))
+    return value.where(F.col("user_id").isin(people))
 
 
-def changed(value: Any, attribute: str, of_all: Any) -> Any:
-    """An input in which people have the attribute's next value, the first after the last.
+def changed(value: Any, drawn: Sequence[Mapping[str, Any]]) -> Any:
+    """An input in which the drawn people have what their attribute becomes.
 
-    Values are those of all people's rows. What is not known stays so; inputs without the attribute are returned as
-    they are.
+    What is not known stays so; inputs without any of the attributes are returned as they are.
     """
-    if not isinstance(value, DataFrame) or not {"user_id", attribute} <= set(value.columns):
+    if not isinstance(value, DataFrame) or "user_id" not in value.columns:
         return value
-    values = of_all.agg(F.sort_array(F.collect_set(attribute)).alias("_values"))
-    place = F.array_position("_values", F.col(attribute))
-    following = F.try_element_at("_values", (place % F.size("_values") + 1).cast("int"))
-    return (
-        value.crossJoin(F.broadcast(values))
-        .withColumn(attribute, F.when(place > 0, following).otherwise(F.col(attribute)))
-        .select(*value.columns)
-    )
+    held = sorted({row["attribute"] for row in drawn} & set(value.columns))
+    if not held:
+        return value
+    plain = {name: [row[name] for row in drawn] for name in ("user_id", "attribute", "becomes")}
+    twins = value.sparkSession.createDataFrame(pa.table(plain | {"user_id": pa.array(plain["user_id"], pa.int64())}))
+    twin = {
+        name: F.when(
+            (F.col("attribute") == name) & F.col(name).isNotNull(), F.col("becomes").cast(value.schema[name].dataType)
+        ).otherwise(F.col(name))
+        for name in held
+    }
+    return value.join(F.broadcast(twins), "user_id", "left").withColumns(twin).select(*value.columns)
 
 
 def replay(stages: Sequence[Node], given: Mapping[str, Any], days: DayRange, market: Market) -> DataFrame:
@@ -259,13 +328,15 @@ def pairs(factual: DataFrame, other: DataFrame) -> DataFrame:
     )
 
 
-def figures(found: list[dict[str, Any]], params: Params) -> list[dict[str, Any]]:
-    """A row for each attribute and surface."""
-    rows = []
+def figures(attributes: Sequence[str], found: list[dict[str, Any]], params: Params) -> list[dict[str, Any]]:
+    """A row for each attribute and surface; one without a surface where nobody could be changed."""
+    limits = {"overlap_limit": params.overlap, "displacement_limit": params.displacement}
+    nobody = sorted(set(attributes) - {r["attribute"] for r in found})
+    rows = [{"attribute": name, "surface": "", "pairs": 0, "verdict": NOT_KNOWN} | limits for name in nobody]
     for attribute, surface in sorted({(r["attribute"], r["surface"]) for r in found}):
         of = [r for r in found if (r["attribute"], r["surface"]) == (attribute, surface)]
         row: dict[str, Any] = {"attribute": attribute, "surface": surface, "pairs": len(of), "verdict": TOO_SMALL}
-        row |= {"overlap_limit": params.overlap, "displacement_limit": params.displacement}
+        row |= limits
         for name in ("overlap", "displacement"):
             values = np.round([r[name] for r in of], 9)
             low, high = bootstrap(values)

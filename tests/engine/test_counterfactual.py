@@ -8,25 +8,29 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Node, NoParams, Table, TableInput
+from jobs.errors import ContractError
 from jobs.settings import Market
 from quality import counterfactual
-from quality.counterfactual import STAGES, Params, changed, figures, narrowed, ordered, pairs, replay
+from quality.counterfactual import STAGES, Params, changed, figures, ordered, pairs, sample
 
 D = dt.date(2024, 3, 2)
 TODAY = DayRange.day(D)
-PEOPLE = "ds date, user_id bigint, gender string"
+PEOPLE = "ds date, user_id bigint, gender string, region string, income_band string, city_tier int"
 CANDIDATES = "ds date, user_id bigint, item_id bigint, score double"
 LISTS = "surface string, user_id bigint, placed array<struct<rank:int,item_id:bigint>>"
-NUMBERS = (("item_id", "bigint", None), ("score", "double", 6))
-USERS, ITEMS = range(40), range(10)
+RESTRICTABLE = "ds date, item_id bigint, regions string, age_limit int"
+USERS, ITEMS = range(90), range(12)
 
 
 def stage(name, inputs, columns, build) -> Node:
     return Node(Table(name, "serving", "test", "Planted.", columns, ["user_id"], inputs), build, NoParams)
 
 
-def chain(bias: float) -> list[Node]:
-    """A ranker that adds ``bias`` to the odd items of women, and a reranker that takes its first five."""
+def chain(bias: float, follows: str = "gender = 'f'") -> list[Node]:
+    """A ranker that adds ``bias`` to the odd items of whom it ``follows``, and a reranker that takes its first five.
+
+    As law has it, item 11 is for the north alone, and stands first there.
+    """
     scored = [
         Column("user_id", "bigint", "-"),
         Column("item_id", "bigint", "-"),
@@ -35,10 +39,12 @@ def chain(bias: float) -> list[Node]:
     placed = "array<struct<rank:int,item_id:bigint>>"
     decided = [Column("surface", "string", "-"), Column("user_id", "bigint", "-"), Column("placed", placed, "-")]
 
-    def rank(recall, people, *, days, params):
-        favoured = (F.col("gender") == "f") & (F.col("item_id") % 2 == 1)
-        known = recall.join(people.drop("ds"), "user_id", "left")
-        return known.withColumn("score", F.col("score") + F.when(favoured, bias).otherwise(0.0))
+    def rank(recall, user_profile, items, *, days, params):
+        favoured = F.expr(follows) & (F.col("item_id") % 2 == 1)
+        known = recall.join(user_profile.drop("ds"), "user_id", "left").join(items.drop("ds"), "item_id")
+        return known.where("regions IS NULL OR regions = region").withColumn(
+            "score", F.col("score") + F.when(favoured, bias).otherwise(0.0)
+        )
 
     def rerank(ranked, *, days, params):
         best = F.slice(F.sort_array(F.collect_list(F.struct("score", "item_id")), asc=False), 1, 5)
@@ -46,47 +52,103 @@ def chain(bias: float) -> list[Node]:
         made = ranked.groupBy("ds", "user_id").agg(places.alias("placed"))
         return made.withColumn("surface", F.lit("feed"))
 
-    people = TableInput("features.people")
+    known = [TableInput("features.user_profile"), TableInput("silver.items")]
     return [
-        stage("candidates.ranked", [TableInput("candidates.recall"), people], scored, rank),
+        stage("candidates.ranked", [TableInput("candidates.recall"), *known], scored, rank),
         stage("serving.decision_log", [TableInput("candidates.ranked")], decided, rerank),
     ]
 
 
-def audited(spark, bias: float) -> dict:
-    people = spark.createDataFrame([(D, u, "fm"[u % 2] if u else None) for u in USERS], PEOPLE)
-    scores = [(D, u, i, float((u * 7 + i * 3) % 10)) for u in USERS for i in ITEMS]
-    given = {"candidates_recall": spark.createDataFrame(scores, CANDIDATES), "features_people": people}
-    stages, market = chain(bias), Market("test")
-    theirs = {name: narrowed(frame, list(range(30))) for name, frame in given.items()}
-    twins = {name: changed(frame, "gender", given[name]) for name, frame in theirs.items()}
-    factual, others = (ordered(replay(stages, lists, TODAY, market)) for lists in (theirs, twins))
-    compared = pairs(factual, others).withColumn("attribute", F.lit("gender"))
-    (row,) = figures([r.asDict() for r in compared.collect()], Params())
-    return row
+def world(spark) -> dict:
+    """Ninety people with a list: nobody tells an income, person 0 no gender, 1 no region, and all live in one tier."""
+    people = [
+        (D, u, "fm"[u % 2] if u else None, ["north", "south"][u // 2 % 2] if u != 1 else None, None, 1) for u in USERS
+    ]
+    scores = [(D, u, i, 99.0 if i == 11 else float((u * 7 + i * 3) % 10)) for u in USERS for i in ITEMS]
+    lists = [(D, "feed", u) for u in USERS]
+    return {
+        "candidates_recall": spark.createDataFrame(scores, CANDIDATES),
+        "features_user_profile": spark.createDataFrame(people, PEOPLE),
+        "silver_items": spark.createDataFrame(
+            [(D, i, "north" if i == 11 else None, None) for i in ITEMS], RESTRICTABLE
+        ),
+        "serving_decision_log": spark.createDataFrame(lists, "ds date, surface string, user_id bigint"),
+    }
 
 
-def test_a_model_that_is_blind_to_the_attribute_passes(spark):
-    row = audited(spark, bias=0.0)
-    assert (row["pairs"], row["overlap"], row["displacement"], row["identical"]) == (30, 1.0, 0.0, 1.0)
-    assert row["verdict"] == "ok"
+def audited(spark, monkeypatch, stages: list[Node], groups=("gender",), **options):
+    """Rows of the audit's own build, by attribute."""
+    monkeypatch.setattr(counterfactual, "STAGES", stages)
+    made = counterfactual.build(
+        days=TODAY, params=Params(**options), market=Market("test", groups=groups), **world(spark)
+    )
+    return {row.attribute: row for row in made.collect()}
 
 
-def test_a_model_that_follows_the_attribute_is_caught(spark):
-    row = audited(spark, bias=3.0)
-    assert row["verdict"] == "different" and row["overlap"] < 0.9 and row["overlap_hi"] < 0.95
-    assert row["displacement"] > 0.5
-    # person 0 has no gender, which nothing changes
-    assert row["identical"] >= 1 / 30
+def test_a_model_that_is_blind_to_the_attribute_passes(spark, monkeypatch):
+    row = audited(spark, monkeypatch, chain(bias=0.0))["gender"]
+    assert (row.pairs, row.overlap, row.displacement, row.identical) == (50, 1.0, 0.0, 1.0)
+    assert (row.surface, row.verdict) == ("feed", "ok")
+
+
+def test_a_model_that_follows_one_attribute_is_caught_in_that_one_alone(spark, monkeypatch):
+    groups = ("gender", "region", "income_band", "city_tier")
+    found = audited(spark, monkeypatch, chain(bias=3.0, follows="region = 'south'"), groups)
+    assert set(found) == {"gender", "region", "income_band", "city_tier"}
+    caught, blind = found["region"], found["gender"]
+    assert caught.verdict == "different" and caught.overlap < 0.9 and caught.overlap_hi < 0.95
+    assert caught.displacement > 0.5 and caught.identical < 0.5 and caught.pairs >= 20
+    # item 11, which law keeps to the north, is in neither list: else it alone would be one of five items
+    assert (blind.verdict, blind.overlap) == ("ok", 1.0) and blind.pairs >= 20
+    # nobody's income is known, and nobody's tier can be another: nothing was tested, and nothing is said
+    for untested in (found["income_band"], found["city_tier"]):
+        assert (untested.verdict, untested.pairs, untested.surface, untested.overlap) == ("not known", 0, "", None)
+
+
+def test_what_law_keeps_to_a_region_is_no_difference(spark, monkeypatch):
+    row = audited(spark, monkeypatch, chain(bias=0.0), attributes=("region",))["region"]
+    assert (row.pairs, row.overlap, row.verdict) == (50, 1.0, "ok")
+
+
+def test_an_attribute_that_there_is_not_is_an_error_and_a_market_without_groups_has_no_rows(spark, monkeypatch):
+    with pytest.raises(ContractError, match="no columns \\['gendr'\\]; name some of"):
+        audited(spark, monkeypatch, chain(0.0), attributes=("gendr",))
+    assert audited(spark, monkeypatch, chain(0.0), groups=()) == {}
+
+
+def test_everybody_is_drawn_for_one_attribute_that_is_known_of_them(spark):
+    given = world(spark)
+    people, lists = given["features_user_profile"], given["serving_decision_log"]
+    drawn = sample(lists, people, ("gender", "region", "income_band", "city_tier"), 20)
+    assert len({row["user_id"] for row in drawn}) == len(drawn)
+    # some have none to be changed: they were allotted to the tier, which has one value
+    assert {row["attribute"] for row in drawn} == {"gender", "region"} and len(drawn) <= 40
+    was = {row.user_id: row for row in people.collect()}
+    for row in drawn:
+        assert was[row["user_id"]][row["attribute"]] not in (None, row["becomes"])
+    everybody = sample(lists, people, ("gender",), 99)
+    assert [row["user_id"] for row in everybody] == list(USERS)[1:]
 
 
 def test_people_get_the_next_of_all_values_and_nothing_else_changes(spark):
-    frame = spark.createDataFrame([(D, 1, "a"), (D, 2, "b"), (D, 3, "c"), (D, 4, None), (D, 5, "a")], PEOPLE)
-    drawn = narrowed(frame, [1, 2, 4])
-    found = {r.user_id: r.gender for r in changed(drawn, "gender", frame).collect()}
-    # c is nobody's among the drawn, and follows b all the same
-    assert found == {1: "b", 2: "c", 4: None}
-    assert changed(frame, "income_band", frame) is frame and changed("a path", "gender", frame) == "a path"
+    rows = [
+        (D, 1, "a", "x", None, 1),
+        (D, 2, "b", "x", None, 2),
+        (D, 3, "c", "y", None, 10),
+        (D, 4, None, "x", None, 1),
+    ]
+    frame = spark.createDataFrame(rows, PEOPLE)
+    drawn = sample(frame, frame, ("gender",), 9)
+    assert [(r["user_id"], r["becomes"]) for r in drawn] == [(1, "b"), (2, "c"), (3, "a")]
+    tiers = [{"user_id": 4, "attribute": "city_tier", "becomes": "10"}]
+    found = {r.user_id: tuple(r)[2:] for r in changed(frame, drawn[:2] + tiers).collect()}
+    assert found == {
+        1: ("b", "x", None, 1),
+        2: ("c", "x", None, 2),
+        3: ("c", "y", None, 10),
+        4: (None, "x", None, 10),
+    }
+    assert changed(frame.select("user_id"), drawn).columns == ["user_id"] and changed("a path", drawn) == "a path"
 
 
 def test_overlap_and_displacement_by_hand(spark):
@@ -106,8 +168,8 @@ def test_overlap_and_displacement_by_hand(spark):
 
 def test_few_pairs_say_nothing():
     pair = {"attribute": "gender", "surface": "feed", "overlap": 0.0, "displacement": 9.0, "identical": False}
-    assert figures([pair] * 19, Params())[0]["verdict"] == "too small"
-    assert figures([pair] * 20, Params())[0]["verdict"] == "different"
+    assert figures(["gender"], [pair] * 19, Params())[0]["verdict"] == "too small"
+    assert figures(["gender"], [pair] * 20, Params())[0]["verdict"] == "different"
 
 
 def test_the_chain_is_that_of_the_night():

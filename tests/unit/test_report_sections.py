@@ -242,6 +242,8 @@ def test_counterfactual_pairs_stand_beside_their_limits(settings, lake):
     compared(lake, "feed", 0.98, 0.125, "ok")
     compared(lake, "home", 0.5, 4.0, "different")
     compared(lake, "similar", 1.0, 0.0, "too small", pairs=3)
+    nobody = {"ds": DAY, "attribute": "region", "surface": "", "pairs": 0, "verdict": "not known"}
+    lake.append(counterfactual.CONTRACT, [nobody])
     report = night_report(settings, DAY)
     text, page = render_text(report), render_html(report)
     for said in (
@@ -261,6 +263,7 @@ def test_counterfactual_pairs_stand_beside_their_limits(settings, lake):
             "at least 0.95; at most 1.00",
         ),
         ("warn", "3 pairs are too few to tell whether lists follow gender (similar).", ""),
+        ("warn", "Whether lists follow region is not known: of whom it is known, nobody differs in it.", ""),
     ]
 
 

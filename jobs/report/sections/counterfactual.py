@@ -22,7 +22,7 @@ def gather(night: Night) -> list[dict[str, Any]]:
 def cells(rows: list[dict[str, Any]]) -> list[list[str]]:
     return [
         [
-            f"{r['attribute']}, {r['surface']}",
+            ", ".join(filter(None, (r["attribute"], r["surface"]))),
             number(r["pairs"]),
             spread(r, "overlap"),
             limit("at least", r["overlap_limit"]),
@@ -36,7 +36,9 @@ def cells(rows: list[dict[str, Any]]) -> list[list[str]]:
 
 
 def spread(row: dict[str, Any], name: str) -> str:
-    """A mean with its interval."""
+    """A mean with its interval; a dash where nobody was compared."""
+    if row[name] is None:
+        return number(None)
     return f"{number(row[name], 3)} ({number(row[f'{name}_lo'], 3)} to {number(row[f'{name}_hi'], 3)})"
 
 
@@ -72,6 +74,9 @@ def problems(rows: list[dict[str, Any]]) -> Iterator[Problem]:
             yield Problem(WARN, f"counterfactual {r['attribute']}", said, r["owner"], spread(r, "overlap"), kept)
         elif r["verdict"] == "too small":
             said = f"{r['pairs']} pairs are too few to tell whether lists follow {about}."
+            yield Problem(WARN, f"counterfactual {r['attribute']}", said, r["owner"], number(r["pairs"]), "")
+        elif r["verdict"] == "not known":
+            said = f"Whether lists follow {r['attribute']} is not known: of whom it is known, nobody differs in it."
             yield Problem(WARN, f"counterfactual {r['attribute']}", said, r["owner"], number(r["pairs"]), "")
 
 
