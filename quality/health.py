@@ -28,9 +28,11 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
-from quality.lists import days_before, frame_of, on
+from quality.lists import frame_of, on
 
-HISTORY = 56
+HISTORY, WEEK = 56, 7
+RETURNS = (1, 7, 30)
+"""Days after which people return."""
 UP, DOWN, EITHER = "higher", "lower", "as usual"
 """What is better. A figure that is best as usual warns on both sides and has no score."""
 FIGURES: Mapping[str, Mapping[str, str]] = {
@@ -140,8 +142,8 @@ CONTRACT = Table(
     inputs=[
         TableInput("audit.metrics", days=HISTORY + 1),
         TableInput("audit.diversity", days=HISTORY + 1, optional=True),
-        TableInput("silver.user_daily", days=31, optional=True),
-        TableInput("features.user_profile", days=31, optional=True),
+        TableInput("silver.user_daily", days=HISTORY + max(RETURNS) + 1, optional=True),
+        TableInput("features.user_profile", optional=True),
     ],
     checks=[in_set("verdict", (OK, LOW, NO_HISTORY, TOO_SMALL, NOT_KNOWN)), between("score", 0, 100)],
     grain="day",
@@ -179,26 +181,41 @@ def at_feed(row: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def retention_by_tenure(user_daily: DataFrame, user_profile: DataFrame, ds: dt.date, params: Params) -> DataFrame:
-    """Part of the new and of the old people active n days before who are active on ds.
+    """Part of the new and of the old people active n days before a day who are active on it: of ds and of its past.
+
+    The past is computed with the day, so that it never depends on which nights ran: the same weekday of the weeks
+    before, and every day of as many weeks as a line by weekday needs. How long somebody had been there follows from the
+    profile of ds, since the day of joining stays.
 
     Returns
     -------
     DataFrame
         ``ds, metric, dimension, value_group, value, n``.
     """
-    days = {n: days_before(ds, n) for n in (1, 7, 30)}
     acted = "logins + searches + clicks + favourites + add_to_carts + purchases + likes + comments + shares + negatives"
-    active = user_daily.where(f"{acted} > 0").select("ds", "user_id")
-    today = active.where(on(ds)).select("user_id", F.lit(1).alias("returned"))
-    known = user_profile.where(F.col("ds").isin(*days.values()) & F.col("tenure_days").isNotNull())
-    tenure = F.when(F.col("tenure_days") < params.new_days, "new").otherwise("old")
-    came = active.join(known.select("ds", "user_id", tenure.alias("value_group")), ["ds", "user_id"])
-    name = F.concat(F.lit("retention_d"), F.date_diff(F.lit(ds), "ds"))
+    age = F.date_diff(F.lit(ds), "ds")
+    active = user_daily.where(f"{acted} > 0").groupBy("user_id").agg(F.collect_set(age).alias("ages"))
+    known = user_profile.where(on(ds) & F.col("tenure_days").isNotNull()).select("user_id", "tenure_days")
+    came = (
+        active.join(known, "user_id")
+        .select("ages", "tenure_days", F.explode("ages").alias("came"))
+        .withColumn("after", F.explode(F.array(*map(F.lit, RETURNS))))
+        .withColumn("age", F.col("came") - F.col("after"))
+    )
+    held = (F.col("age") % WEEK == 0) | (F.col("age") < WEEK * params.least_weeks)
+    tenure = F.when(F.col("tenure_days") - F.col("came") < params.new_days, "new").otherwise("old")
     return (
-        came.join(today, "user_id", "left")
-        .groupBy(name.alias("metric"), "value_group")
-        .agg((F.count("returned") / F.count(F.lit(1))).alias("value"), F.count(F.lit(1)).alias("n"))
-        .select(F.lit(ds).alias("ds"), "metric", F.lit(TENURE).alias("dimension"), "value_group", "value", "n")
+        came.where(F.col("age").between(0, HISTORY) & held)
+        .groupBy(
+            F.date_sub(F.lit(ds), F.col("age")).alias("ds"),
+            F.concat(F.lit("retention_d"), "after").alias("metric"),
+            tenure.alias("value_group"),
+        )
+        .agg(
+            (F.count_if(F.array_contains("ages", F.col("age"))) / F.count(F.lit(1))).alias("value"),
+            F.count(F.lit(1)).alias("n"),
+        )
+        .select("ds", "metric", F.lit(TENURE).alias("dimension"), "value_group", "value", "n")
     )
 
 
