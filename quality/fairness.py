@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, in_set
 from jobs.settings import Market
+from models.recall import CHANNELS
 from quality import creator_exposure, same_item_conversion
 from quality.intervals import difference, quotient, wilson
 from quality.lists import between_days, days_before, frame_of, hits_of_users, list_figure, on, positives
@@ -21,6 +22,7 @@ from quality.lists import between_days, days_before, frame_of, hits_of_users, li
 LONGEST, ACTIVE = 7, 28
 TENURE, UNKNOWN, STAGE = "tenure", "unknown", "creator_stage"
 OK, WARNING, TOO_SMALL = "ok", "warn", "too small"
+IMPERSONAL = tuple(name for name, each in CHANNELS.items() if not each.channel.personal)
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Params:
     surface
         Whose lists are judged.
     cut, personalised_items, popular_channels
-        A user is covered when the first ``cut`` items hold at least ``personalised_items`` from
-        channels other than these.
+        A user is covered when the first ``cut`` items hold at least ``personalised_items`` from channels other than
+        these: those of what is popular, with everyone or in a group, and of what is curated.
     min_group
         Users below which a group is too small to compare.
     coverage_limit
@@ -51,7 +53,7 @@ class Params:
     surface: str = "feed"
     cut: int = 10
     personalised_items: int = 5
-    popular_channels: tuple[str, ...] = ("popular",)
+    popular_channels: tuple[str, ...] = IMPERSONAL
     min_group: int = 200
     coverage_limit: float = 0.15
     new_days: int = 30
@@ -65,18 +67,20 @@ CONTRACT = Table(
     group="audit",
     owner="quality",
     description="Service of groups of people: whether they get a list and a personalised one (coverage), and how "
-    "good it was (NDCG). Difference is the greatest less the least, ratio the least over the greatest, over groups "
-    "of 200 users or more; smaller groups are too small to say anything about. Creators by stage: exposure of items "
-    "of equal quality (1 is the average), by number of lists and discounted by rank, and part of all places.",
+    "good it was (NDCG). Overall is everybody. Difference is the greatest less the least, ratio the least over the "
+    "greatest, over groups of 200 users or more; smaller ones are too small to say anything about. Creators by stage: "
+    "exposure of items of equal quality (1 is the average), by number of lists and discounted by rank, and part of all "
+    "places.",
     columns=[
         Column("attribute", "string", "A column of silver.users or tenure, of people; or creator_stage."),
-        Column("group", "string", "The attribute's value; empty where groups are compared."),
-        Column("kind", "string", "group, difference, ratio, or variance between groups."),
+        Column("group", "string", "The attribute's value; empty for everybody, and where groups are compared."),
+        Column("kind", "string", "group, overall, difference, ratio, or variance between groups."),
         Column(
             "metric",
             "string",
             "coverage, served, ndcg; conversion_same_item (click rate less that of all others, on items that both were "
-            "shown); of creators exposure_count, exposure_discounted, share_of_places.",
+            "shown; difference and ratio as if all groups had been shown the same; overall the click rate on such "
+            "items); of creators exposure_count, exposure_discounted, share_of_places.",
         ),
         Column("k", "int", "Positions that count."),
         Column("horizon_days", "int", "Days after list_ds in which an action counts; 0 where none is needed."),
@@ -97,7 +101,10 @@ CONTRACT = Table(
         TableInput("features.item_stats", optional=True),
         TableInput("features.creator_stats", optional=True),
     ],
-    checks=[in_set("kind", ("group", "difference", "ratio", "variance")), in_set("verdict", (OK, WARNING, TOO_SMALL))],
+    checks=[
+        in_set("kind", ("group", "overall", "difference", "ratio", "variance")),
+        in_set("verdict", (OK, WARNING, TOO_SMALL)),
+    ],
     grain="day",
 )
 
@@ -233,34 +240,37 @@ def figures(found: list[dict[str, Any]], days: DayRange, params: Params) -> Iter
         counts = [r for r in of if r["users"] is not None and r["horizon_days"] is None]
         if any(r["served"] for r in counts):
             for metric, column in (("coverage", "covered"), ("served", "served")):
-                shares = [
-                    Figure(r["group"], r[column] / r["users"], *wilson(r[column], r["users"]), r["users"])
-                    for r in counts
-                ]
+                shares = [share(r["group"], r[column], r["users"]) for r in counts]
+                overall = share("", sum(r[column] for r in counts), sum(r["users"] for r in counts))
                 limit = params.coverage_limit if metric == "coverage" else None
-                yield from compared(attribute, metric, 0, shares, days, params, limit)
+                yield from compared(attribute, metric, 0, shares, overall, days, params, limit)
         for horizon in params.horizons:
             patterns = [r for r in of if r["horizon_days"] == horizon]
-            gains = list(quality_of_groups(patterns, params))
-            if gains:
-                yield from compared(attribute, "ndcg", horizon, gains, days, params, None)
+            if patterns:
+                names = sorted({r["group"] for r in patterns})
+                gains = [quality_of(name, [r for r in patterns if r["group"] == name], params) for name in names]
+                overall = quality_of("", patterns, params)
+                yield from compared(attribute, "ndcg", horizon, gains, overall, days, params, None)
         yield from conversions(attribute, of, days, params)
 
 
 def conversions(attribute: str, of: list[dict[str, Any]], days: DayRange, params: Params) -> Iterator[dict[str, Any]]:
-    """Each group's click rate against that of all others on the same items; the groups' rows say it all."""
-    for r in of:
-        if r["mh_weight"]:
-            shared = {
-                "ds": days.last,
-                "list_ds": days.last,
-                "attribute": attribute,
-                "group": r["group"],
-                "kind": "group",
-            }
-            verdict = TOO_SMALL if r["showings"] < params.min_showings else None
-            figure = {"metric": same_item_conversion.METRIC, "k": 0, "horizon_days": LONGEST, "n": r["showings"]}
-            yield shared | figure | {"kind": "group"} | {"verdict": verdict} | numbers(same_item_conversion.estimate(r))
+    """Each group's click rate against that of all others on the same items; and groups against each other."""
+    clicked = [r for r in of if r["mh_weight"]]
+    shared = {"ds": days.last, "list_ds": days.last, "attribute": attribute, "group": "", "k": 0}
+    shared |= {"metric": same_item_conversion.METRIC, "horizon_days": LONGEST}
+    for r in clicked:
+        verdict = TOO_SMALL if r["showings"] < params.min_showings else None
+        found = {"group": r["group"], "kind": "group", "n": r["showings"], "verdict": verdict}
+        yield shared | found | numbers(same_item_conversion.estimate(r))
+    if clicked:
+        everybody = share("", sum(r["clicked"] for r in clicked), sum(r["showings"] for r in clicked))
+        yield shared | {"kind": "overall", "n": everybody.n} | numbers(everybody.estimate)
+    large = [r for r in clicked if r["showings"] >= params.min_showings and r["group"] != UNKNOWN]
+    n = sum(r["showings"] for r in large)
+    for kind, between in same_item_conversion.BETWEEN.items() if clicked else ():
+        found = numbers(between(large)) if len(large) > 1 else {"verdict": TOO_SMALL}
+        yield shared | {"kind": kind, "n": n} | found
 
 
 def creators(found: list[dict[str, Any]], days: DayRange, params: Params) -> Iterator[dict[str, Any]]:
@@ -271,7 +281,7 @@ def creators(found: list[dict[str, Any]], days: DayRange, params: Params) -> Ite
         exposures = creator_exposure.standardised(rated, weight)
         if exposures:
             of = [Figure(e.stage, *e.estimate, e.n) for e in exposures]
-            yield from compared(STAGE, metric, 0, of, days, judged, None)
+            yield from compared(STAGE, metric, 0, of, None, days, judged, None)
             spread = {"attribute": STAGE, "group": "", "kind": "variance", "metric": metric, "horizon_days": 0}
             spread |= {"ds": days.last, "list_ds": days.last, "k": params.cut, "n": sum(e.n for e in exposures)}
             yield spread | numbers(creator_exposure.between(exposures))
@@ -282,14 +292,20 @@ def creators(found: list[dict[str, Any]], days: DayRange, params: Params) -> Ite
         yield figure | numbers(e.estimate)
 
 
-def quality_of_groups(patterns: list[dict[str, Any]], params: Params) -> Iterator[Figure]:
-    for group in sorted({r["group"] for r in patterns}):
-        of = [r for r in patterns if r["group"] == group]
-        n = int(np.sum([r["users"] for r in of]))
-        value, low, high = list_figure(
-            f"ndcg@{params.cut}", [r["hits"] for r in of], [r["relevant"] for r in of], [r["users"] for r in of], n
-        )
-        yield Figure(group, value, low, high, n)
+def share(group: str, of: int, users: int) -> Figure:
+    return Figure(group, of / users, *wilson(of, users), users)
+
+
+def quality_of(group: str, patterns: list[dict[str, Any]], params: Params) -> Figure:
+    n = int(np.sum([r["users"] for r in patterns]))
+    value, low, high = list_figure(
+        f"ndcg@{params.cut}",
+        [r["hits"] for r in patterns],
+        [r["relevant"] for r in patterns],
+        [r["users"] for r in patterns],
+        n,
+    )
+    return Figure(group, value, low, high, n)
 
 
 def compared(
@@ -297,13 +313,15 @@ def compared(
     metric: str,
     horizon: int,
     groups: Sequence[Figure],
+    overall: Figure | None,
     days: DayRange,
     params: Params,
     limit: float | None,
 ) -> Iterator[dict[str, Any]]:
-    """A row per group, then difference and ratio between the best and the worst that are large enough.
+    """A row per group, one overall, then difference and ratio between the best and the worst that are large enough.
 
-    People whose group is not known are reported, and compared with nobody.
+    People whose group is not known are reported, and compared with nobody. ``overall`` is everybody's figure; exposures
+    have none, as they are taken from the average.
     """
     shared = {
         "ds": days.last,
@@ -316,6 +334,8 @@ def compared(
     for g in groups:
         verdict = TOO_SMALL if g.n < params.min_group else None
         yield shared | {"group": g.group, "kind": "group", "verdict": verdict, "n": g.n} | numbers(g.estimate)
+    if overall is not None:
+        yield shared | {"group": "", "kind": "overall", "n": overall.n} | numbers(overall.estimate)
     large = [g for g in groups if g.n >= params.min_group and g.group != UNKNOWN]
     n = sum(g.n for g in large)
     if len(large) < 2:

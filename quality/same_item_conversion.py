@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
@@ -29,7 +31,7 @@ def sums(user_item_daily: DataFrame, groups: DataFrame) -> DataFrame:
     Returns
     -------
     DataFrame
-        ``attribute, group, showings, mh_difference, mh_weight, mh_variance`` (the three sums).
+        ``attribute, group, showings, clicked, mh_difference, mh_weight, mh_variance`` (the sums).
 
     Notes
     -----
@@ -51,6 +53,7 @@ def sums(user_item_daily: DataFrame, groups: DataFrame) -> DataFrame:
     variance = (c * (n - c) * m * m * m + d * (m - d) * n * n * n) / (n * m * (n + m) * (n + m))
     return counted.groupBy("attribute", "group").agg(
         F.sum("n").cast("bigint").alias("showings"),
+        F.sum("c").cast("bigint").alias("clicked"),
         F.sum(F.round((c * m - d * n) / (n + m), 9)).alias("mh_difference"),
         F.sum(F.round(n * m / (n + m), 9)).alias("mh_weight"),
         F.sum(F.round(variance, 9)).alias("mh_variance"),
@@ -71,5 +74,64 @@ def estimate(row: dict[str, float]) -> Estimate:
     [0.1, -0.1666, 0.3666]
     """
     value = row["mh_difference"] / row["mh_weight"]
-    half = 1.959964 * math.sqrt(row["mh_variance"]) / row["mh_weight"]
+    half = _error(row) / row["mh_weight"]
     return value, value - half, value + half
+
+
+def difference(rows: Sequence[dict[str, Any]]) -> Estimate:
+    r"""The greatest less the least click rate of groups, as if all had been shown the same items; with its interval.
+
+    .. math:: \frac{1}{n} \sum_i n_i \left(\frac{c_i}{n_i} - \frac{c_i + d_i}{n_i + m_i}\right)
+              = \frac{1}{n} \sum_i \frac{c_i m_i - d_i n_i}{N_i}
+
+    is a group's rate less what everybody makes of the items that it was shown (indirect standardisation). Errors are
+    added, because what one group clicks more the others click less: exact for two groups, wide for more.
+
+    Examples
+    --------
+    Two groups, one item, 6 of 20 against 4 of 20: as in `estimate`.
+
+    >>> variance = (6 * 14 * 20.0**3 + 4 * 16 * 20.0**3) / (20 * 20 * 40.0**2)
+    >>> f = {"showings": 20, "clicked": 6, "mh_difference": 1.0, "mh_variance": variance}
+    >>> m = {"showings": 20, "clicked": 4, "mh_difference": -1.0, "mh_variance": variance}
+    >>> [round(x, 4) for x in difference([f, m])]
+    [0.1, -0.1666, 0.3666]
+    """
+    found = sorted((r["mh_difference"] / r["showings"], _error(r) / r["showings"]) for r in rows)
+    (least, of_least), (greatest, of_greatest) = found[0], found[-1]
+    gap, half = greatest - least, of_least + of_greatest
+    return gap, gap - half, gap + half
+
+
+def ratio(rows: Sequence[dict[str, Any]]) -> Estimate:
+    """The least over the greatest of the groups' clicks, each over what everybody makes of the same items.
+
+    Its ends are the least's lower end over the greatest's upper end, and the other way round: wide, as above.
+
+    Examples
+    --------
+    4 clicks where 5 are expected, over 6 where 5 are: 0.8 over 1.2; half widths are 2.6658 / 5 = 0.5332.
+
+    >>> variance = (6 * 14 * 20.0**3 + 4 * 16 * 20.0**3) / (20 * 20 * 40.0**2)
+    >>> f = {"showings": 20, "clicked": 6, "mh_difference": 1.0, "mh_variance": variance}
+    >>> m = {"showings": 20, "clicked": 4, "mh_difference": -1.0, "mh_variance": variance}
+    >>> [round(x, 4) for x in ratio([f, m])]
+    [0.6667, 0.154, 1.9993]
+    """
+    expected = [r["clicked"] - r["mh_difference"] for r in rows]
+    if not all(e > 0 for e in expected):
+        return math.nan, math.nan, math.nan
+    found = sorted((r["clicked"] / e, _error(r) / e) for r, e in zip(rows, expected, strict=True))
+    (least, of_least), (greatest, of_greatest) = found[0], found[-1]
+    if greatest == 0:
+        return math.nan, math.nan, math.nan
+    surely = greatest - of_greatest
+    high = (least + of_least) / surely if surely > 0 else math.inf
+    return least / greatest, max(0.0, least - of_least) / (greatest + of_greatest), high
+
+
+def _error(row: dict[str, Any]) -> float:
+    return 1.959964 * math.sqrt(row["mh_variance"])
+
+
+BETWEEN = {"difference": difference, "ratio": ratio}

@@ -52,6 +52,8 @@ class Channel:
         Candidates per user that fusion reads.
     explores
         It leads away from what the user is known to like, on purpose.
+    personal
+        What it finds depends on what the user did or said, and not only on a group that they are of, or on nobody.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Channel:
     weight: float = 1.0
     depth: int = 40
     explores: bool = False
+    personal: bool = True
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ CHANNEL = Channel(
     "Items of the curated pool whose window holds the day on which the lists are served, by boost.",
     [TableInput("silver.curated", optional=True), TableInput("features.user_activity")],
     weight=0.5,
+    personal=False,
 )
 
 

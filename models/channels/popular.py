@@ -25,6 +25,7 @@ CHANNEL = Channel(
     [TableInput("features.item_stats"), TableInput("features.user_activity")],
     weight=0.5,
     depth=60,
+    personal=False,
 )
 
 

@@ -15,6 +15,7 @@ CHANNEL = Channel(
     [TableInput("features.user_profile"), TableInput("silver.user_item_daily", days=7)],
     weight=0.3,
     depth=30,
+    personal=False,
 )
 
 

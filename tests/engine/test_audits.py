@@ -306,7 +306,7 @@ def fair(spark, recommendations, users, active=(), pairs=(), groups=("gender",),
 @pytest.fixture(scope="module")
 def groups(spark):
     users = [(D2, u, "f" if u <= 3 else ("m" if u <= 6 else None), None) for u in range(1, 8)]
-    personal, common = [1, 2], ["popular", "popular"]
+    personal, common = [1, 2], ["popular_region", "curated"]
     return fair(
         spark,
         # f: three lists, two of them personal; m: one of two personal, user 6 has no list; 7 has no gender
@@ -351,6 +351,20 @@ def test_coverage_and_difference_by_hand(groups):
     assert gap["value"] == pytest.approx(1 / 3, abs=1e-6) and gap["verdict"] == "warn" and gap["threshold"] == 0.15
     assert gap["n"] == 6 and gap["lo"] < 0 < gap["hi"]
     assert groups["gender", "", "ratio", "coverage"]["value"] == 0.5
+    # everybody: users 1, 2, 4 and 7 of seven
+    overall = groups["gender", "", "overall", "coverage"]
+    assert (overall["value"], overall["n"], overall["verdict"]) == (pytest.approx(4 / 7, abs=1e-6), 7, None)
+    assert groups["gender", "", "overall", "served"]["value"] == pytest.approx(6 / 7, abs=1e-6)
+
+
+def test_a_list_of_what_is_popular_in_a_group_covers_nobody():
+    assert set(fairness.Params().popular_channels) == {
+        "popular",
+        "popular_device",
+        "popular_region",
+        "popular_segment",
+        "curated",
+    }
 
 
 def test_small_and_unknown_groups_are_said_and_not_compared(groups):
@@ -364,6 +378,8 @@ def test_quality_by_group(groups):
     assert groups["gender", "f", "group", "ndcg"]["list_ds"] == D1
     # one user of m is judged, which is too few to compare
     assert groups["gender", "m", "group", "ndcg"]["verdict"] == "too small"
+    # user 4 took what no list held: (1 + 0.63093 + 0) / 3
+    assert groups["gender", "", "overall", "ndcg"]["value"] == pytest.approx(0.543643, abs=1e-6)
     gap = groups["gender", "", "difference", "ndcg"]
     assert gap["value"] is None and gap["verdict"] == "too small"
 
@@ -377,6 +393,11 @@ def test_clicks_on_the_same_item_by_hand(groups):
         pytest.approx(0.3666, abs=1e-4),
     )
     assert row["n"] == 20 and groups["gender", "m", "group", "conversion_same_item"]["value"] == -0.1
+    # 6 and 4 where both would have 5 of 20: the rates lie 0.1 apart, and 0.8 over 1.2
+    gap, ratio, overall = (groups["gender", "", k, "conversion_same_item"] for k in ("difference", "ratio", "overall"))
+    assert (gap["value"], gap["lo"], gap["n"]) == (0.1, row["lo"], 40)
+    assert ratio["value"] == pytest.approx(0.8 / 1.2, abs=1e-6)
+    assert (overall["value"], overall["n"]) == (0.25, 40)
 
 
 def test_places_of_creators(groups):

@@ -24,14 +24,17 @@ def test_the_example_of_the_docstring_holds():
 
 def test_difference_and_ratio_are_those_of_fairlearn():
     # fairlearn 0.15.0 of covered = 1 1 0, 1 0 0, 1 1 0 0 in the groups f, m, a: MetricFrame(selection_rate)
-    # .by_group, .difference() = demographic_parity_difference, .ratio() = demographic_parity_ratio
+    # .by_group, .overall, .difference() = demographic_parity_difference, .ratio() = demographic_parity_ratio
     by_group = {"a": 0.5, "f": 0.6666666666666666, "m": 0.3333333333333333}
     difference, ratio = 0.3333333333333333, 0.5
     counts = {"a": (2, 4), "f": (2, 3), "m": (1, 3)}
     groups = [Figure(g, s / n, *wilson(s, n), n) for g, (s, n) in counts.items()]
-    rows = list(compared("gender", "coverage", 0, groups, DAY, Params(min_group=2), None))
+    everybody = Figure("", 5 / 10, *wilson(5, 10), 10)
+    rows = list(compared("gender", "coverage", 0, groups, everybody, DAY, Params(min_group=2), None))
     assert {r["group"]: r["value"] for r in rows if r["kind"] == "group"} == pytest.approx(by_group)
-    assert {r["kind"]: r["value"] for r in rows[-2:]} == pytest.approx({"difference": difference, "ratio": ratio})
+    assert {r["kind"]: r["value"] for r in rows[-3:]} == pytest.approx(
+        {"overall": 0.5, "difference": difference, "ratio": ratio}
+    )
 
 
 def cell(stage, quality_bin, exposures):

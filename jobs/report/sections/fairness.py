@@ -22,7 +22,7 @@ def compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def metric_name(row: dict[str, Any]) -> str:
-    name = row["metric"] if row["metric"] == "served" else f"{row['metric']}@{row['k']}"
+    name = row["metric"] if row["metric"] == "served" or not row["k"] else f"{row['metric']}@{row['k']}"
     name += f", {row['horizon_days']} d" if row["horizon_days"] else ""
     return f"{name}, variance" if row["kind"] == "variance" else name
 
@@ -38,9 +38,9 @@ def html(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
     groups = [
-        [r["attribute"], r["group"], metric_name(r), interval(r), number(r["n"]), r["verdict"] or ""]
+        [r["attribute"], r["group"] or "everybody", metric_name(r), interval(r), number(r["n"]), r["verdict"] or ""]
         for r in rows
-        if r["kind"] == "group"
+        if r["kind"] in ("group", "overall")
     ]
     head = ["by", "metric", "greatest less least, 95 % interval", "users", "limit", "verdict"]
     each = table("Each group", ["by", "group", "metric", "value, 95 % interval", "users", "verdict"], groups, (4,))
