@@ -31,12 +31,13 @@ from bench.worlds import WORLDS
 from jobs.lake import Lake
 from jobs.settings import Settings, load_settings
 from models import registry
-from models.evaluation import LENGTH, Figure, mean_of, ndcg_of_groups
+from models.evaluation import Figure, mean_of, of_groups, resampled
 from models.rankers.ranker import SEQUENCE, Ranker, ranker
 from models.rankers.rows import feature_matrix, numbers, query_ids
 from models.ranking_features import CONTEXT, EXPECTED, INTEREST, PAIR, PARTS
 from models.served_order import ServedOrder
 from models.training import Data, training_set
+from quality.metrics.auc import auc
 
 Scores = dict[str, np.ndarray]
 BY_GROUP = {"group_feature": "profile_tenure_days", "group_edges": (30.0,)}
@@ -147,44 +148,15 @@ def _sorted(held: pa.Table) -> pa.Table:
 
 def _figures(held: pa.Table, order: np.ndarray, pctr: np.ndarray | None = None) -> dict[str, Figure]:
     label, group = numbers(held, "label"), query_ids(held)
-    first = first_hit(label, order, group)
     made = {
-        "ndcg@10": mean_of(ndcg_of_groups(label, order, group)),
-        "ndcg@10 of purchases": mean_of(ndcg_of_groups(numbers(held, "converted"), order, group)),
-        "mrr@10": mean_of(np.where(first < LENGTH, 1 / (first + 1), np.where(np.isnan(first), np.nan, 0.0))),
-        "hit_rate@3": mean_of(np.where(np.isnan(first), np.nan, first < 3)),
+        "ndcg@10": mean_of(of_groups("ndcg", label, order, group)),
+        "ndcg@10 of purchases": mean_of(of_groups("ndcg", numbers(held, "converted"), order, group)),
+        "mrr@10": mean_of(of_groups("mrr", label, order, group)),
+        "hit_rate@3": mean_of(of_groups("hit_rate", label, order, group, 3)),
     }
     if pctr is not None:
-        made["auc_of_pctr"] = _auc(label, pctr, group)
+        made |= resampled({"auc_of_pctr": lambda at, users: auc(label[at], pctr[at])}, group)
     return made
-
-
-def first_hit(label: np.ndarray, order: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Place of each group's first positive, from 0; NaN where there is none.
-
-    Examples
-    --------
-    >>> first_hit(np.array([0, 1, 0]), np.array([3.0, 2.0, 1.0]), np.array([0, 0, 1])).tolist()
-    [1.0, nan]
-    """
-    sorted_ = np.lexsort((np.arange(len(order)), -order, group))
-    starts = np.flatnonzero(np.r_[True, np.diff(group[sorted_]) != 0])
-    place = np.arange(len(group)) - np.repeat(starts, np.diff(np.r_[starts, len(group)]))
-    found = np.full(int(group.max()) + 1, np.inf)
-    hit = label[sorted_] > 0
-    np.minimum.at(found, group[sorted_][hit], place[hit])
-    return np.where(np.isfinite(found), found, np.nan)
-
-
-def _auc(label: np.ndarray, pctr: np.ndarray, group: np.ndarray, samples: int = 50) -> Figure:
-    from sklearn.metrics import roc_auc_score
-
-    rows = np.split(np.arange(len(group)), np.flatnonzero(np.diff(group)) + 1)
-    rng = np.random.default_rng(7)
-    drawn = [np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))]) for _ in range(samples)]
-    found = [roc_auc_score(label[at], pctr[at]) for at in drawn]
-    low, high = np.quantile(found, [0.025, 0.975])
-    return Figure(float(roc_auc_score(label, pctr)), float(low), float(high))
 
 
 # -- what features and fairness are worth --------------------------------------------------------
@@ -250,7 +222,7 @@ def _fitted(data: Data, options: dict[str, Any]) -> Ranker:
 def _by_user(fitted: Ranker, held: pa.Table) -> dict[str, np.ndarray]:
     rows = _sorted(held)
     scores, label, group = fitted.score(rows), numbers(rows, "label"), query_ids(rows)
-    return {by: ndcg_of_groups(label, ServedOrder(by).of(scores, rows), group) for by in ("rank", "pctr")}
+    return {by: of_groups("ndcg", label, ServedOrder(by).of(scores, rows), group) for by in ("rank", "pctr")}
 
 
 def _ndcg(data: Data, options: dict[str, Any]) -> np.ndarray:

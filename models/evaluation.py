@@ -13,9 +13,25 @@ from models.rankers.ranker import Ranker
 from models.rankers.rows import feature_matrix, numbers, query_ids
 from models.ranking_features import CONTEXT, INTEREST
 from models.served_order import ServedOrder
+from quality.intervals import jackknife
+from quality.metrics import per_user
+from quality.metrics.auc import auc
+from quality.metrics.calibration import ece
+from quality.metrics.coverage import coverage
+from quality.metrics.gauc import gauc
+from quality.metrics.gini import gini
+from quality.metrics.long_tail_share import long_tail_share
 
-BOOTSTRAPS = 200
+BOOTSTRAPS, FEWEST = 200, 40
+ROWS_RESAMPLED = 8_000_000
+"""Rows that are drawn at most for what is no mean over users, unless that would be fewer than ``FEWEST`` samples."""
 LENGTH = 10
+OF_LISTS = ("recall", "map", "mrr", "hit_rate")
+"""Further metrics of the lists as they are served, for the card."""
+Measure = Callable[[np.ndarray, np.ndarray], float]
+"""Of the numbers of rows, and the user of each."""
+USER_GROUPS = 20
+"""Random groups of users, one of which is left out at a time for a jackknife interval."""
 PERSONALISED = 5
 """Items of a list's first ten that must be related to the user's past for the user to count as covered."""
 HEAD_SHARE = 0.2
@@ -81,24 +97,21 @@ class Measured:
         return made
 
 
-def ndcg_of_groups(label: np.ndarray, score: np.ndarray, group: np.ndarray, k: int = LENGTH) -> np.ndarray:
-    """NDCG@k of each group that has a positive, ideal truncated at k, ties in row order.
+def of_groups(metric: str, label: np.ndarray, score: np.ndarray, group: np.ndarray, k: int = LENGTH) -> np.ndarray:
+    """A metric of lists (`quality.metrics`) of each group that has a positive, NaN for others; ties in row order.
 
     Parameters
     ----------
     label, score, group
-        Shape ``(rows,)``; rows of a group are adjacent, numbered from 0.
+        Shape ``(rows,)``; rows of a group are adjacent, numbered from 0; a positive is 1.
     """
     order = np.lexsort((np.arange(len(score)), -score, group))
-    place = _places(group[order])
-    gain = np.where(place < k, label[order] / np.log2(place + 2), 0.0)
-    ideal_order = np.lexsort((-label, group))
-    ideal_place = _places(group[ideal_order])
-    ideal = np.where(ideal_place < k, label[ideal_order] / np.log2(ideal_place + 2), 0.0)
-    size = int(group.max()) + 1
-    got = np.bincount(group[order], gain, size)
-    best = np.bincount(group[ideal_order], ideal, size)
-    return np.divide(got, best, out=np.full(size, np.nan), where=best > 0)
+    place, hit = _places(group[order]), label[order] > 0
+    relevant = np.bincount(group, label > 0).astype(int)
+    hits = np.zeros((len(relevant), k), bool)
+    kept = place < k
+    hits[group[order][kept], place[kept]] = hit[kept]
+    return np.where(relevant > 0, per_user(metric)(hits, relevant, k), np.nan)
 
 
 def _places(group: np.ndarray) -> np.ndarray:
@@ -129,15 +142,15 @@ def evaluate(
     finite = float(np.mean([np.isfinite(s).mean() for s in scores.values()]))
     scores = {head: np.nan_to_num(values) for head, values in scores.items()}
     served = order.of(scores, ordered)
-    lists = _Lists(ordered, group, served)
-    by_user = ndcg_of_groups(label, served, group)
-    drawn = _user_samples(group, seed)
+    lists = _Lists(ordered, group, served, seed)
+    by_user = of_groups("ndcg", label, served, group)
     attributes = _attributes(ordered)
     first = np.flatnonzero(np.r_[True, np.diff(group) != 0])
     return Measured(
         _orders(scores, ordered, label, group, by_user, seed)
-        | _probabilities(label, np.clip(scores["pctr"], 1e-6, 1 - 1e-6), drawn)
-        | {name: _resampled(measure, drawn, len(label)) for name, measure in lists.measures().items()},
+        | {f"{metric}_at_10": mean_of(of_groups(metric, label, served, group), seed) for metric in OF_LISTS}
+        | resampled(_probabilities(label, np.clip(scores["pctr"], 1e-6, 1 - 1e-6)), group, seed)
+        | lists.figures(),
         len(label),
         int(np.isfinite(by_user).sum()),
         by_user,
@@ -165,32 +178,25 @@ def _orders(
     if "rank" in scores:
         others["lambdamart"] = scores["rank"]
     return {"ndcg_at_10": mean_of(by_user, seed)} | {
-        f"ndcg_at_10_{name}": mean_of(ndcg_of_groups(label, score, group), seed) for name, score in others.items()
+        f"ndcg_at_10_{name}": mean_of(of_groups("ndcg", label, score, group), seed) for name, score in others.items()
     }
 
 
-def _probabilities(label: np.ndarray, pctr: np.ndarray, drawn: list[np.ndarray]) -> dict[str, Figure]:
-    from sklearn.metrics import log_loss, roc_auc_score
+def _probabilities(label: np.ndarray, pctr: np.ndarray) -> dict[str, Measure]:
+    from sklearn.metrics import log_loss
 
-    measures = {
-        "auc": lambda at: roc_auc_score(label[at], pctr[at]),
-        "log_loss": lambda at: log_loss(label[at], pctr[at], labels=[0, 1]),
-        "calibration_error": lambda at: calibration_error(label[at], pctr[at]),
+    return {
+        "auc": lambda at, users: auc(label[at], pctr[at]),
+        "gauc": lambda at, users: gauc(users, label[at], pctr[at]),
+        "log_loss": lambda at, users: log_loss(label[at], pctr[at], labels=[0, 1]),
+        "calibration_error": lambda at, users: ece(label[at], pctr[at]),
     }
-    return {name: _resampled(measure, drawn, len(label)) for name, measure in measures.items()}
-
-
-def calibration_error(label: np.ndarray, probability: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error over ``bins`` bins of equal count (Naeini et al., 2015)."""
-    order = np.argsort(probability, kind="stable")
-    parts = [p for p in np.array_split(order, bins) if len(p)]
-    return float(sum(len(p) * abs(label[p].mean() - probability[p].mean()) for p in parts) / len(label))
 
 
 class _Lists:
     """The first ten of each user's held-out rows, by a score."""
 
-    def __init__(self, ordered: pa.Table, group: np.ndarray, score: np.ndarray) -> None:
+    def __init__(self, ordered: pa.Table, group: np.ndarray, score: np.ndarray, seed: int) -> None:
         order = np.lexsort((np.arange(len(score)), -score, group))
         self.item = np.unique(numbers(ordered, "item_id", np.int64), return_inverse=True)[1]
         self.items = int(self.item.max()) + 1
@@ -200,28 +206,27 @@ class _Lists:
         np.maximum.at(popular, self.item, np.nan_to_num(feature_matrix(ordered, ("item_target_users_7d",))[:, 0]))
         self.tail = np.argsort(np.argsort(-popular, kind="stable"), kind="stable") >= HEAD_SHARE * self.items
         known = np.nan_to_num(feature_matrix(ordered, (*INTEREST, "pair_strength")))
+        self.part = np.random.default_rng(seed).integers(0, USER_GROUPS, int(group.max()) + 1)[group]
         self.related = np.bincount(group, self.shown & (known > 0).any(axis=1))
 
-    def measures(self) -> dict[str, Callable[[np.ndarray], float]]:
-        return {"coverage": self._coverage, "gini": self._gini, "long_tail": self._long_tail}
+    def figures(self) -> dict[str, Figure]:
+        """Share of the items on offer that are in any list; Gini of their exposure; places for the long tail.
 
-    def _exposure(self, at: np.ndarray) -> np.ndarray:
-        return np.bincount(self.item[at], self.shown[at], self.items)
+        With jackknife intervals over groups of users: a list drawn twice shows nothing new, so that lists drawn with
+        replacement would look narrower than they are.
+        """
+        exposure = np.zeros((self.items, USER_GROUPS))
+        np.add.at(exposure, (self.item[self.shown], self.part[self.shown]), 1)
+        whole = exposure.sum(axis=1)
+        made = {}
+        for name, measure in (("coverage", coverage), ("gini", gini), ("long_tail", self._tail_share)):
+            value = measure(whole)
+            left_out = np.array([measure(whole - part) for part in exposure.T])
+            made[name] = Figure(value, *(float(end) for end in np.clip(jackknife(value, left_out), 0, 1)))
+        return made
 
-    def _coverage(self, at: np.ndarray) -> float:
-        """Share of the items on offer that are in any list."""
-        return float((self._exposure(at) > 0).mean())
-
-    def _gini(self, at: np.ndarray) -> float:
-        """Gini coefficient of exposure over all items on offer, those without any included."""
-        exposure = np.sort(self._exposure(at))
-        place = np.arange(1, self.items + 1)
-        return float(((2 * place - self.items - 1) * exposure).sum() / (self.items * max(exposure.sum(), 1.0)))
-
-    def _long_tail(self, at: np.ndarray) -> float:
-        """Share of the places given to items outside of the most popular fifth."""
-        exposure = self._exposure(at)
-        return float(exposure[self.tail].sum() / max(exposure.sum(), 1.0))
+    def _tail_share(self, exposure: np.ndarray) -> float:
+        return long_tail_share(exposure, self.tail)
 
     def covered(self) -> np.ndarray:
         return self.related >= PERSONALISED
@@ -252,16 +257,14 @@ def _calibration_by_group(
 
 def _strongest(ordered: pa.Table, label: np.ndarray, features: tuple[str, ...]) -> tuple[str, float]:
     """The feature whose order alone tells the label best, either way round; unknown is lowest."""
-    from sklearn.metrics import roc_auc_score
-
     best = ("", 0.5)
     for name in features:
         values = feature_matrix(ordered, (name,))[:, 0]
         values = np.where(np.isnan(values), -np.inf, values)
         ranks = np.unique(values, return_inverse=True)[1]
         if name not in CONTEXT and ranks.max() > 0:
-            auc = roc_auc_score(label, ranks)
-            best = max(best, (name, float(max(auc, 1 - auc))), key=lambda pair: pair[1])
+            alone = auc(label, ranks)
+            best = max(best, (name, max(alone, 1 - alone)), key=lambda pair: pair[1])
     return best
 
 
@@ -271,19 +274,35 @@ def mean_of(values: np.ndarray, seed: int = 7) -> Figure:
     if not len(values):
         return Figure(float("nan"), float("nan"), float("nan"))
     drawn = np.random.default_rng(seed).integers(0, len(values), (BOOTSTRAPS, len(values)))
-    lo, hi = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
-    return Figure(float(values.mean()), float(lo), float(hi))
+    return Figure(float(values.mean()), *_percentiles(values[drawn].mean(axis=1)))
 
 
-def _user_samples(group: np.ndarray, seed: int, samples: int = 20) -> list[np.ndarray]:
-    """Row numbers of resampled groups: rows of a user stay together."""
+def resampled(measures: dict[str, Measure], group: np.ndarray, seed: int = 7) -> dict[str, Figure]:
+    """Each measure on all rows, with its percentile bootstrap interval over groups: rows of a user stay together.
+
+    Of many rows fewer samples are drawn, as the interval is narrow and each costs more.
+    """
     starts = np.flatnonzero(np.r_[True, np.diff(group) != 0])
-    rows = np.split(np.arange(len(group)), starts[1:])
+    sizes = np.diff(np.r_[starts, len(group)])
     rng = np.random.default_rng(seed)
-    return [np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))]) for _ in range(samples)]
+    found = []
+    for _ in range(int(np.clip(ROWS_RESAMPLED // len(group), FEWEST, BOOTSTRAPS))):
+        drawn = rng.integers(0, len(starts), len(starts))
+        size = sizes[drawn]
+        at = np.repeat(starts[drawn] - (np.cumsum(size) - size), size) + np.arange(size.sum())
+        # somebody who is drawn twice is two people
+        users = np.repeat(np.arange(len(drawn)), size)
+        found.append([measure(at, users) for measure in measures.values()])
+    whole = np.arange(len(group))
+    return {
+        name: Figure(float(measure(whole, group)), *_percentiles(values))
+        for (name, measure), values in zip(measures.items(), np.array(found).T, strict=True)
+    }
 
 
-def _resampled(measure: Callable[[np.ndarray], float], drawn: list[np.ndarray], rows: int) -> Figure:
-    spread = 1.96 * float(np.std([measure(at) for at in drawn]))
-    whole = float(measure(np.arange(rows)))
-    return Figure(whole, whole - spread, whole + spread)
+def _percentiles(values: np.ndarray) -> tuple[float, float]:
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return float("nan"), float("nan")
+    lo, hi = np.quantile(values, [0.025, 0.975])
+    return float(lo), float(hi)

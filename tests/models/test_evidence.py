@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import doctest
 
 import numpy as np
 import pyarrow as pa
@@ -20,11 +19,6 @@ from models.training import Data
 from tests.models.planted import strengths
 
 SHOWN = dt.date(2024, 3, 10)
-
-
-def test_the_examples_of_the_docstrings_hold():
-    found = doctest.testmod(evidence)
-    assert found.attempted and not found.failed
 
 
 def test_every_feature_is_of_one_group():
@@ -48,7 +42,7 @@ def test_item_cf_counts_what_others_took_together(tmp_path):
 
 @pytest.fixture(scope="module")
 def data():
-    return Data(*(strengths(seed, 1500) for seed in (1, 2, 3)), version=0)
+    return Data(*(strengths(seed, 1500) for seed in (1, 2, 3)), versions={})
 
 
 def test_a_ranker_is_judged_in_every_order_and_logged(data, home):

@@ -17,11 +17,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import OneHotEncoder
 
 from jobs.errors import ContractError
-from models.evaluation import calibration_error
 from models.rankers import deep, deepfm, din, esmm, groups, rows
 from models.rankers.deep import DeepParams
 from models.rankers.ranker import Ranker, describe, discover_rankers, load, ranker
 from models.ranking_features import FEATURES
+from quality.metrics.calibration import ece
 from tests.models.planted import funnel, histories, interactions, strengths
 
 RANKERS = discover_rankers()
@@ -77,7 +77,7 @@ def test_probabilities_are_calibrated_on_rows_that_it_never_saw(fitted, data):
     scores = fitted.score(data[2])
     for head, label in (("pctr", "label"), ("pcvr", "converted")):
         assert 0 <= scores[head].min() <= scores[head].max() <= 1
-        assert calibration_error(data[2][label].to_numpy(), scores[head]) < 0.04
+        assert ece(data[2][label].to_numpy(), scores[head]) < 0.04
 
 
 def test_a_saved_ranker_gives_identical_scores(fitted, data, tmp_path):
@@ -201,7 +201,7 @@ def conversions_of_all_shown(seed: int) -> tuple[float, float]:
     options = dataclasses.replace(PLANTED, seed=seed, width=4, learning_rate=0.005, min_conversions=50)
     raw = esmm.fit(train, valid, options).raw(held)
     alone = esmm.fit(of_clicks(train), of_clicks(valid), options).raw(held)["pctr"]
-    return calibration_error(truth, raw["pcvr"] / raw["pctr"]), calibration_error(truth, alone)
+    return ece(truth, raw["pcvr"] / raw["pctr"]), ece(truth, alone)
 
 
 def of_clicks(table: pa.Table) -> pa.Table:

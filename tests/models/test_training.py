@@ -76,7 +76,9 @@ def test_a_model_lives(settings):
     parts = {f"training.examples:{part}" for part in ("train", "calibration", "validation")}
     assert set(data) == parts | {"silver.items"}  # DIN's sequences are not read by trees, and there are no groups
     assert json.loads(data["silver.items"].source)["delta_table_version"] == Lake(settings).version("silver.items")
-    assert {"auc", "auc_lo", "auc_hi", "curve.ctr.valid", "coverage", "gini"} <= set(run.data.metrics)
+    assert {"auc", "auc_lo", "gauc", "map_at_10", "mrr_at_10", "curve.ctr.valid", "coverage", "gini"} <= set(
+        run.data.metrics
+    )
     assert len(api.get_metric_history(first["mlflow_run"], "curve.ctr.train")) > 1
     files = {f.path for f in api.list_artifacts(first["mlflow_run"], "ranker")}
     assert {"ranker/gate.json", "ranker/MLmodel", "ranker/input_example.json", "ranker/ctr.ubj"} <= files

@@ -11,7 +11,7 @@ from sklearn.metrics import ndcg_score, roc_auc_score
 
 from jobs.errors import ContractError
 from models import evaluation
-from models.evaluation import Figure, Measured, calibration_error, ndcg_of_groups
+from models.evaluation import Figure, Measured, of_groups
 from models.promotion_gate import Params as GateParams
 from models.promotion_gate import gate, passed
 from models.rankers import rows, xgb, xgb_cluster
@@ -84,8 +84,8 @@ def test_probabilities_are_calibrated_on_held_out_rows(measured):
 
 
 def test_a_planted_ranker_passes_the_gate(measured):
-    # that there are no bad cases to replay is said, and stops nothing
-    assert [line.metric for line in gate(measured, None) if not line.passed] == ["regression.replay"]
+    # that there are no bad cases to replay, and no day of audit.skew, is said and stops nothing
+    assert [line.metric for line in gate(measured, None) if not line.passed] == ["regression.replay", "skew"]
     assert passed(gate(measured, None))
 
 
@@ -246,19 +246,9 @@ def test_isotonic_pools_what_is_out_of_order():
     assert np.interp([0.1, 0.2, 0.3, 0.4], x, y).tolist() == [0.0, 0.5, 0.5, 1.0]
 
 
-def test_calibration_error_by_hand():
-    # two bins: mean label 0.5 against 0.1 and 1 against 0.7; (2 * 0.4 + 2 * 0.3) / 4
-    label, probability = np.array([1, 1, 0, 1]), np.array([0.1, 0.6, 0.1, 0.8])
-    assert calibration_error(label, probability, bins=2) == pytest.approx(0.35)
-
-
-def test_calibration_error_of_the_observed_rate_is_0():
-    assert calibration_error(np.array([0, 1, 0, 1]), np.full(4, 0.5), bins=1) == 0.0
-
-
 def test_ndcg_by_hand():
     # second of three is the one positive: (1 / log2(3)) / 1
-    found = ndcg_of_groups(np.array([0, 1, 0]), np.array([3.0, 2.0, 1.0]), np.zeros(3, int))
+    found = of_groups("ndcg", np.array([0, 1, 0]), np.array([3.0, 2.0, 1.0]), np.zeros(3, int))
     assert found.tolist() == pytest.approx([0.6309297535714575])
 
 
@@ -268,7 +258,7 @@ def test_ndcg_agrees_with_scikit_learn():
     group = np.repeat(np.arange(40), sizes)
     label = (rng.random(len(group)) < 0.3).astype(int)
     score = rng.permutation(len(group)).astype(float)
-    found = ndcg_of_groups(label, score, group)
+    found = of_groups("ndcg", label, score, group)
     for g in range(40):
         of = group == g
         if label[of].any():
@@ -279,7 +269,7 @@ def test_ndcg_agrees_with_scikit_learn():
 
 def test_ndcg_breaks_ties_in_row_order_whatever_the_rows_before():
     label, score = np.array([1, 0, 0, 1]), np.zeros(4)
-    assert ndcg_of_groups(label, score, np.array([0, 0, 1, 1])).tolist() == pytest.approx([1.0, 1 / np.log2(3)])
+    assert of_groups("ndcg", label, score, np.array([0, 0, 1, 1])).tolist() == pytest.approx([1.0, 1 / np.log2(3)])
 
 
 def judged(ndcg: list[float], auc_lo: float = 0.6, error: float = 0.01, popular: float = 0.1) -> Measured:
