@@ -7,38 +7,53 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
 
+RESTS = 0.1
+"""Cores: an engine that uses less rests."""
+
 
 @dataclass
 class Meter:
-    """Wall seconds by stage, and the peak resident memory of this process tree and the services."""
+    """Wall seconds by stage, those of them in which the engine rests, and the peak of memory held.
+
+    The engine rests while it uses less than a tenth of a core. Memory is the resident memory of this process tree and
+    the services.
+    """
 
     size: str
     stages: dict[str, float] = field(default_factory=dict)
+    resting: dict[str, float] = field(default_factory=dict)
     peak: int = 0
+    _stage: str = "start"
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def say(self) -> Callable[[str], None]:
         """A progress function that times each stage until the next is announced."""
-        state = {"name": "start", "since": time.monotonic()}
+        since = time.monotonic()
+        self._stage = "start"
 
         def announce(name: str) -> None:
+            nonlocal since
             now = time.monotonic()
-            self.stages[state["name"]] = self.stages.get(state["name"], 0.0) + now - state["since"]
-            state.update(name=name, since=now)
+            self.stages[self._stage] = self.stages.get(self._stage, 0.0) + now - since
+            self._stage, since = name, now
 
         return announce
 
     @contextmanager
     def watching(self, pids: list[int]) -> Iterator[None]:
         def watch() -> None:
+            used, at = processor_seconds(pids), time.monotonic()
             while not self._stop.wait(0.5):
                 self.peak = max(self.peak, sum(resident(pid) for pid in [os.getpid(), *pids]))
+                (before, used), (since, at) = (used, processor_seconds(pids)), (at, time.monotonic())
+                if used - before < RESTS * (at - since):
+                    self.resting[self._stage] = self.resting.get(self._stage, 0.0) + at - since
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
@@ -80,10 +95,16 @@ def engine() -> Iterator[list[int]]:
         down()
 
 
+def processor_seconds(pids: list[int]) -> float:
+    """Processor seconds that processes and their children have used; ended ones count for nothing."""
+    total = 0.0
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            total += sum(sum(p.cpu_times()[:2]) for p in [process, *process.children(recursive=True)])
+    return total
+
+
 def engine_seconds(pids: list[int]) -> float:
     """Processor seconds that this process and the engine's have used."""
-    total = time.process_time()
-    for pid in pids:
-        process = psutil.Process(pid)
-        total += sum(sum(p.cpu_times()[:2]) for p in [process, *process.children(recursive=True)])
-    return total
+    return time.process_time() + processor_seconds(pids)

@@ -9,3 +9,10 @@ WORLDS: dict[str, dict[str, Any]] = {
     "small": {"users": 2000, "items": 1500, "creators": 150, "days": 14},
     "medium": {"users": 50_000, "items": 20_000, "creators": 2_000, "days": 30},
 }
+
+SERVICES: dict[str, dict[str, str]] = {
+    "tiny": {},
+    "small": {},
+    "medium": {"NIGHTJAR_SPARK_MEMORY": "7g", "NIGHTJAR_SPARK_JIT": "full", "NIGHTJAR_SHUFFLE_PARTITIONS": "8"},
+}
+"""Variables of an installation that suit a world; docs/operations.md says what each is for."""

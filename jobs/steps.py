@@ -462,6 +462,7 @@ def build_days(
         say(group)
         run_group(group, begin.get(group, max(first, features_from or first)), market, run_id, spark=spark, until=last)
         if group in GATES:
+            say(f"{group} gate")
             run_gate(group, last, market, run_id, spark=spark)
 
 
