@@ -159,16 +159,17 @@ def _read_csv(spark: SparkSession, header: tuple[str, ...], paths: list[str]) ->
 
 
 def _read_jsonl(spark: SparkSession, declared: Feed, paths: list[str]) -> DataFrame:
-    parsed = F.from_json("value", "map<string,string>")
-    known = F.array(*[F.lit(c) for c in declared.names])
-    unknown = F.map_filter("fields", lambda key, _: ~F.array_contains(known, key))
+    fields = F.from_json("value", ", ".join(f"`{c}` string" for c in declared.names))
+    unknown = F.array_except(F.json_object_keys("value"), F.array(*[F.lit(c) for c in declared.names]))
+    # functions over maps are interpreted: only lines that hold an unknown key pay for one
+    rest = F.map_filter(F.from_json("value", "map<string,string>"), lambda key, _: F.array_contains("unknown", key))
     return (
         spark.read.text(paths)
-        .select("value", parsed.alias("fields"), F.col("_metadata.file_path").alias(FILE))
+        .select("value", fields.alias("fields"), unknown.alias("unknown"), F.col("_metadata.file_path").alias(FILE))
         .select(
-            *[F.try_element_at("fields", F.lit(c)).alias(c) for c in declared.names],
-            F.when(F.size(unknown) > 0, F.to_json(unknown)).alias("extra"),
-            F.when(F.col("fields").isNull(), F.col("value")).alias(RAW),
+            "fields.*",
+            F.when(F.size("unknown") > 0, F.to_json(rest)).alias("extra"),
+            F.when(F.col("unknown").isNull(), F.col("value")).alias(RAW),
             FILE,
         )
     )
