@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs import releases
@@ -30,6 +31,8 @@ from jobs.show import names_of
 
 USERS_AT_ONCE = 50_000
 EVERYONE = "everyone"
+BLOCK_DAYS = 7
+"""Days for which a refusal or a sale keeps an item away, as in the lists of one's own (models.fused)."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ LISTS = Exported(
             ("slot_type", _TEXT),
             ("score", _NUMBER),
             ("reasons", _TEXT),
+            ("detail", _TEXT),
+            ("language", _TEXT),
+            ("context", _TEXT),
             ("source", _TEXT),
             ("release_id", _TEXT),
         ]
@@ -158,16 +164,19 @@ class Served:
 
     def lists(self) -> Iterator[pd.DataFrame]:
         """Every user's list on every surface: his own, or that of the segment in ``source``."""
-        own, shared = self.rows("serving.recommendations"), self.rows("serving.fallback")
+        own = self.rows("serving.recommendations")
+        shared = self.rows("serving.fallback").sort_values("rank", kind="stable")
         surfaces = sorted({*own["surface"], *shared["surface"]})
         if lacking := [s for s in surfaces if s not in set(shared.loc[shared["segment"] == EVERYONE, "surface"])]:
             raise PublishError(f"Surface {lacking[0]} of {self.release['release_id']} has no list for everyone.")
         own = own.assign(source="personal", segment=None)
-        shared = shared.assign(slot_type="organic", source=shared["segment"])
+        language = self.lake.settings.market.language
+        shared = shared.assign(slot_type="organic", source=shared["segment"], language=language, context=None)
+        refused = self.refused(shared["item_id"].unique().tolist())
         for start in range(0, len(self.users), USERS_AT_ONCE):
             part = self.users.iloc[start : start + USERS_AT_ONCE]
             mine = own.merge(part[["user_id", "original_id"]], on="user_id")
-            both = pd.concat([mine, self._fallbacks(part, mine, shared, surfaces)], ignore_index=True)
+            both = pd.concat([mine, self._fallbacks(part, mine, shared, surfaces, refused)], ignore_index=True)
             named = both.assign(
                 user_id=both["original_id"],
                 item_id=both["item_id"].map(self.items),
@@ -176,9 +185,14 @@ class Served:
             yield named.sort_values(list(LISTS.key), kind="stable")
 
     @staticmethod
-    def _fallbacks(part: pd.DataFrame, own: pd.DataFrame, shared: pd.DataFrame, surfaces: list[str]) -> pd.DataFrame:
-        """The rows of the segment's lists for each user and surface without a list of its own."""
-        wanted = part[["original_id", "region"]].merge(pd.DataFrame({"surface": surfaces}), how="cross")
+    def _fallbacks(
+        part: pd.DataFrame, own: pd.DataFrame, shared: pd.DataFrame, surfaces: list[str], refused: pd.DataFrame
+    ) -> pd.DataFrame:
+        """The rows of the segment's lists for each user and surface without a list of its own.
+
+        What a user refused is left out: the rest moves up, and spare rows fill the places that become free.
+        """
+        wanted = part[["user_id", "original_id", "region"]].merge(pd.DataFrame({"surface": surfaces}), how="cross")
         has = own[["original_id", "surface"]].drop_duplicates().assign(has=True)
         wanted = wanted.merge(has, on=["original_id", "surface"], how="left")
         wanted = wanted[wanted["has"].isna()].drop(columns="has")
@@ -186,7 +200,36 @@ class Served:
         wanted["segment"] = "region=" + wanted["region"].astype("string")
         wanted = wanted.merge(known, on=["surface", "segment"], how="left")
         wanted["segment"] = wanted["segment"].where(wanted["known"].notna(), EVERYONE)
-        return wanted.drop(columns=["known", "region"]).merge(shared, on=["surface", "segment"])
+        rows = wanted.drop(columns=["known", "region"]).merge(shared, on=["surface", "segment"])
+        rows = rows.merge(refused.assign(refused=True), on=["user_id", "item_id"], how="left")
+        rows = rows[rows["refused"].isna()].drop(columns=["refused", "rank"])
+        places = shared.loc[~shared["spare"].eq(True), ["surface", "segment", "rank"]]
+        return _numbered(rows, "original_id").merge(_numbered(places), on=["surface", "segment", "_nth"])
+
+    def refused(self, items: list[int]) -> pd.DataFrame:
+        """Pairs ``user_id, item_id`` of these items that the user refused, blocked or just bought.
+
+        The same week as for lists of one's own (models.fused), and what looks for feedback found since.
+        """
+        ds, market = self.release["ds"], self.lake.settings.market
+        week = [ds - dt.timedelta(days=n) for n in range(BLOCK_DAYS)]
+        wanted = ["user_id", "item_id", "rejections", "purchases"]
+        did = self.lake.rows("silver.user_item_daily", wanted, ds=week, item_id=items)
+        if did.num_rows:
+            did = did.filter((pc.field("rejections") > 0) | (pc.field("purchases") > 0))
+        known = self.lake.rows("silver.items", ["item_id", "category", "creator_id"], ds=ds).to_pylist()
+        repeat = {r["item_id"] for r in known if market.repeats(r["category"])}
+        creators = {r["item_id"]: r["creator_id"] for r in known if r["creator_id"] is not None}
+        told = self.lake.rows("silver.events", ["user_id", "item_id"], ds=week, action="block_author").to_pylist()
+        blocked = {(t["user_id"], creators[t["item_id"]]) for t in told if t["item_id"] in creators}
+        base = releases.base_of(self.release)
+        since = self.lake.rows("ops.withheld", ["user_id", "item_id"], base_release_id=base, item_id=items)
+        pairs = {
+            *((r["user_id"], r["item_id"]) for r in did.to_pylist() if r["rejections"] or r["item_id"] not in repeat),
+            *((user, item) for user, creator in blocked for item in items if creators.get(item) == creator),
+            *((r["user_id"], r["item_id"]) for r in since.to_pylist()),
+        }
+        return pd.DataFrame(sorted(pairs), columns=["user_id", "item_id"], dtype="int64")
 
     def similar(self) -> Iterator[pd.DataFrame]:
         rows = self.rows("serving.similar_items")
@@ -197,6 +240,11 @@ class Served:
         rows = self.rows("serving.category_boosts")
         named = rows.merge(self.users[["user_id", "original_id"]], on="user_id")
         yield named.assign(user_id=named["original_id"]).sort_values(list(BOOSTS.key), kind="stable")
+
+
+def _numbered(rows: pd.DataFrame, *of: str) -> pd.DataFrame:
+    """The rows with ``_nth``, their number within a list; they stand in the order of their ranks."""
+    return rows.assign(_nth=rows.groupby([*of, "surface", "segment"], sort=False).cumcount())
 
 
 Tables = dict[Exported, Iterator[pd.DataFrame]]

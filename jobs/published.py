@@ -25,8 +25,9 @@ def current_lists(settings: Settings) -> tuple[dict[str, Any], pd.DataFrame, pd.
     where = {"ds": release["ds"], "release_id": release["release_id"]}
     listed = ["release_id", "surface", "user_id", "rank", "item_id", "slot_type", "score"]
     lists = lake.rows("serving.recommendations", listed, **where).to_pandas()
-    shared = ["release_id", "surface", "segment", "rank", "item_id"]
+    shared = ["release_id", "surface", "segment", "rank", "item_id", "spare"]
     fallback = lake.rows("serving.fallback", shared, **where).to_pandas()
+    fallback = fallback[~fallback["spare"].eq(True)].drop(columns="spare")
     users = names_of(lake, "silver.users", "user_id", release["ds"])["original_id"]
     items = names_of(lake, "silver.items", "item_id", release["ds"])["original_id"]
     lists = lists.assign(user_id=lists["user_id"].map(users), item_id=lists["item_id"].map(items))

@@ -22,9 +22,12 @@ EVERYONE = "everyone"
 
 @dataclass(frozen=True)
 class Params:
-    """``min_region_users``: a region gets lists of its own from so many active users on."""
+    """``min_region_users``: a region gets lists of its own from so many active users on; ``spare`` items follow each
+    list, for readers who refused some of it.
+    """
 
     min_region_users: int = 50
+    spare: int = 10
 
 
 CONTRACT = Table(
@@ -36,7 +39,7 @@ CONTRACT = Table(
         Column("release_id", "string", "Release."),
         Column("surface", "string", "Where the list is shown."),
         Column("segment", "string", "everyone, or region=NAME."),
-        Column("rank", "int", "Place, from 1."),
+        Column("rank", "int", "Place, from 1; ranks that are missing are free for ads."),
         Column("item_id", "bigint", "Surrogate item key."),
         Column(
             "score",
@@ -45,6 +48,8 @@ CONTRACT = Table(
             digits=6,
         ),
         Column("reasons", reasons.TYPE, "Why it is shown, in the market's language."),
+        Column("detail", "string", "The longer text of the item's page."),
+        Column("spare", "boolean", "Behind the list: it fills up for a reader who refused an item of it."),
     ],
     keys=["surface", "segment", "rank"],
     replace_by="release_id",
@@ -108,8 +113,10 @@ def build(
         F.col("regions"), F.col("age_limit"), F.col("region"), least_age=F.lit(None).cast("int")
     )
     popular = everyone.unionByName(regional).join(described, ["ds", "item_id"]).where(may_see)
-    lists = [_list_of(popular, surface) for surface in surfaces(market).values()]
-    return reduce(DataFrame.unionByName, lists).withColumn("reasons", F.array(_reason(market)))
+    lists = [_list_of(popular, surface, params.spare) for surface in surfaces(market).values()]
+    return reduce(DataFrame.unionByName, lists).withColumns(
+        {"reasons": F.array(_reason(market)), "detail": _said("detail", market)}
+    )
 
 
 def _people(user_item_daily: DataFrame) -> DataFrame:
@@ -118,8 +125,9 @@ def _people(user_item_daily: DataFrame) -> DataFrame:
     return user_item_daily.where("targets > 0").groupBy("item_id").agg(counted)
 
 
-def _list_of(popular: DataFrame, surface: Surface) -> DataFrame:
-    """The most liked items of each segment, no more of one category than the surface's share."""
+def _list_of(popular: DataFrame, surface: Surface, spare: int) -> DataFrame:
+    """The most liked items of each segment, no more of one category than the surface's share; then spare ones."""
+    ranks = [*(place + 1 for place in surface.places), *(surface.length + n for n in range(1, spare + 1))]
     share = surface.rules.get("category_share", {}).get("share", CategoryShare.share)
     cap = max(1, int(share * surface.length + 1e-9))
     by_score = [F.round("score", 6).desc(), F.col("item_id")]
@@ -128,19 +136,25 @@ def _list_of(popular: DataFrame, surface: Surface) -> DataFrame:
     return (
         popular.withColumn("_in_category", F.row_number().over(in_category))
         .where(F.col("_in_category") <= cap)
-        .withColumn("rank", F.row_number().over(best))
-        .where(F.col("rank") <= surface.length - len(surface.ad_slots))
-        .withColumn("surface", F.lit(surface.name))
+        .withColumn("_nth", F.row_number().over(best))
+        .where(F.col("_nth") <= len(ranks))
+        .withColumn("rank", F.element_at(F.array(*[F.lit(rank) for rank in ranks]), F.col("_nth")))
+        .withColumns({"surface": F.lit(surface.name), "spare": F.col("rank") > surface.length})
     )
 
 
 def _reason(market: Market) -> SparkColumn:
-    people, language = F.coalesce("people", F.lit(0)), F.lit(market.language)
+    people = F.coalesce("people", F.lit(0))
     return F.struct(
         F.lit("basic").alias("kind"),
         F.when(people > 0, "popular").otherwise("suggested").alias("code"),
-        F.when(people > 0, say("popular", "text", language, {"people": people}))
-        .otherwise(say("suggested", "text", language, {}))
-        .alias("text"),
+        _said("text", market).alias("text"),
         F.to_json(F.struct(people.alias("people_7d"))).alias("evidence"),
+    )
+
+
+def _said(part: str, market: Market) -> SparkColumn:
+    language, people = F.lit(market.language), {"people": F.col("people")}
+    return F.when(F.col("people") > 0, say("popular", part, language, people)).otherwise(
+        say("suggested", part, language, {})
     )

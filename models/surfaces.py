@@ -130,6 +130,11 @@ class Surface:
         return replace(self, **_checked(f"Surface {self.name}, context {context}", merged(base, chosen)))
 
     @property
+    def places(self) -> list[int]:
+        """Places from 0 that a list fills: those that are not kept for ads."""
+        return [place for place in range(self.length) if place + 1 not in self.ad_slots]
+
+    @property
     def context(self) -> SparkColumn:
         """Name of the first context whose conditions hold for a row of signals, else `USUAL`."""
         found = F.lit(USUAL)

@@ -21,7 +21,7 @@ def literal(spark, schema, rows):
 
 
 @pytest.fixture(scope="module")
-def lists(spark):
+def both(spark):
     """Items 1 to 5 with ever fewer takers, 9 not eligible; the north likes 4, the south is too small.
 
     Item 6 is for the south, 7 for adults, 4 for the north and the south: the north alone may be shown it.
@@ -65,13 +65,37 @@ def lists(spark):
         days=DayRange.day(DS),
         params=Params(min_region_users=3),
         market=Market(
-            "demo", surfaces={"feed": {"length": 4, "rules": {"category_share": {"share": 0.5, "ceiling": 0.5}}}}
+            "demo",
+            surfaces={
+                "feed": {"length": 4, "rules": {"category_share": {"share": 0.5, "ceiling": 0.5}}},
+                # the last place for ads is behind the list
+                "page": {"length": 4, "ad_slots": [1, 3, 9], "rules": {"category_share": {"share": 0.25}}},
+            },
         ),
     )
-    found: dict[str, list] = {}
-    for row in conform(CONTRACT, made).orderBy("segment", "rank").collect():
-        found.setdefault(row["segment"], []).append(row.asDict(recursive=True))
+    found: dict[str, dict[str, list]] = {"feed": {}, "page": {}}
+    for row in conform(CONTRACT, made).orderBy("surface", "segment", "rank").collect():
+        found[row["surface"]].setdefault(row["segment"], []).append(row.asDict(recursive=True))
     return found
+
+
+@pytest.fixture(scope="module")
+def lists(both):
+    return both["feed"]
+
+
+def test_ranks_that_are_kept_for_ads_stay_free_and_spare_items_follow_the_list(both):
+    # one of a category at most: 1 of a (50.06), 8 of b (2.003), 5 of c (0)
+    assert [(r["item_id"], r["rank"], r["spare"]) for r in both["page"]["everyone"]] == [
+        (1, 2, False),
+        (8, 4, False),
+        (5, 5, True),
+    ]
+    assert [(r["item_id"], r["rank"], r["spare"]) for r in both["page"]["region=north"]] == [
+        (4, 2, False),
+        (1, 4, False),
+    ]
+    assert not any(r["spare"] for of in both["feed"].values() for r in of)
 
 
 def test_everyone_gets_the_most_liked_eligible_items_with_a_cap_by_category(lists):
@@ -97,7 +121,10 @@ def test_the_reason_tells_the_people_of_the_segment(lists):
     assert lists["region=north"][0]["reasons"] == [
         {"kind": "basic", "code": "popular", "text": "Liked by 2 people this week", "evidence": '{"people_7d":2}'}
     ]
-    assert {r["surface"] for r in lists["everyone"]} == {"feed"}
+    assert {r["detail"] for r in lists["region=north"]} == {
+        "2 different people liked it in the last 7 days",
+        "1 different people liked it in the last 7 days",
+    }
 
 
 def test_of_what_nobody_liked_nothing_is_claimed(lists):

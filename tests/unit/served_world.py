@@ -14,6 +14,7 @@ RELEASE = "2024-03-14-abc"
 ANNA, BERT, CARL = 1, 2, 3
 USERS = {ANNA: ("anna", "north"), BERT: ("bert", "south"), CARL: ("carl", None)}
 ITEMS = {10 + n: f"i{n}" for n in range(8)}
+DETAIL = "5 people liked it — viel"
 REASON = [{"kind": "basic", "code": "popular", "text": "Liked by 5 — viel", "evidence": "5"}]
 
 
@@ -32,8 +33,28 @@ def listed(user: int, items: list[int], surface: str = "feed") -> list[dict]:
             "slot_type": "organic",
             "score": 1 / rank,
             "reasons": REASON,
+            "detail": DETAIL,
+            "language": "zh",
+            "context": "weekend",
         }
         for rank, item in enumerate(items, 1)
+    ]
+
+
+def shared(segment: str, items: list[int], surface: str = "feed", ranks: tuple[int, ...] = (), spare: int = 0) -> list:
+    """Rows of a fallback list, at ranks from 1 by default; the last ``spare`` ones stand behind it."""
+    return [
+        {
+            "surface": surface,
+            "segment": segment,
+            "rank": rank,
+            "item_id": item,
+            "score": 1.0,
+            "reasons": REASON,
+            "detail": DETAIL,
+            "spare": at >= len(items) - spare,
+        }
+        for at, (rank, item) in enumerate(zip(ranks or range(1, 99), items))
     ]
 
 
@@ -64,11 +85,7 @@ def served(home) -> Settings:
     plant_release(lake)
     plant(lake, "serving.recommendations", listed(ANNA, [12, 11]), release_id=RELEASE)
     plant(lake, "serving.recommendations", listed(ANNA, [17]), release_id="2024-03-14-old")
-    fallback = [
-        {"surface": "feed", "segment": segment, "rank": rank, "item_id": item, "score": 1.0, "reasons": REASON}
-        for segment, items in (("everyone", [15, 16]), ("region=south", [16]))
-        for rank, item in enumerate(items, 1)
-    ]
+    fallback = [*shared("everyone", [15, 16, 17], spare=1), *shared("region=south", [16])]
     plant(lake, "serving.fallback", fallback, release_id=RELEASE)
     similar = [{"item_id": 10, "rank": 1, "similar_item_id": 11, "score": 0.5, "source": "together"}]
     plant(lake, "serving.similar_items", similar, release_id=RELEASE)

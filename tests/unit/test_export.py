@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -14,7 +16,7 @@ from jobs.errors import PublishError, SettingsError
 from jobs.export import WRITERS, export
 from jobs.lake import Lake
 from jobs.settings import Market, Settings
-from tests.unit.served_world import ANNA, REASON, RELEASE, listed, plant, served
+from tests.unit.served_world import ANNA, BERT, CARL, DAY, DETAIL, REASON, RELEASE, listed, plant, served, shared
 
 LISTS = {
     ("anna", "feed"): (["i2", "i1"], "personal"),
@@ -57,7 +59,10 @@ def test_every_user_has_a_list_on_every_surface(settings, tmp_path, form):
     for row in READERS[form](tmp_path / "out", "recommendations"):
         found.setdefault((row["user_id"], row["surface"]), []).append(row)
         assert row["release_id"] == RELEASE
-        assert json.loads(row["reasons"]) == REASON and row["slot_type"] == "organic"
+        assert json.loads(row["reasons"]) == REASON and row["slot_type"] == "organic" and row["detail"] == DETAIL
+        # a shared list is in the market's language, and made for no context
+        own = row["source"] == "personal"
+        assert (row["language"], row["context"]) == (("zh", "weekend") if own else ("en", None))
     assert {k: ([r["item_id"] for r in rows], rows[0]["source"]) for k, rows in found.items()} == LISTS
     assert all([r["rank"] for r in rows] == list(range(1, len(rows) + 1)) for rows in found.values())
     assert manifest["users"] == 3 and manifest["rows"] == {
@@ -97,6 +102,43 @@ def test_a_service_reads_one_list_from_sqlite_by_its_key(settings, tmp_path):
         assert [row[0] for row in database.execute(query, ("carl", "feed"))] == ["i5", "i6"]
         plan = " ".join(str(row) for row in database.execute(f"EXPLAIN QUERY PLAN {query}", ("carl", "feed")))
     assert "SEARCH recommendations USING PRIMARY KEY" in plan and "TEMP B-TREE" not in plan
+
+
+def test_what_a_user_refused_is_left_out_of_the_list_of_the_segment(tmp_path):
+    settings = served(tmp_path)
+    lake, settings = Lake(settings), replace(settings, market=Market("shop", repeat_categories=("b",)))
+    # rank 2 is kept for ads; i0 to i3 are of category a, i4 to i7 of b
+    rows = shared("everyone", [10, 14, 11, 15, 12, 13], "home", ranks=(1, 3, 4, 5, 6, 7), spare=2)
+    plant(lake, "serving.fallback", rows, release_id=RELEASE)
+
+    def did(user, item, age, **counts):
+        plain = {"user_id": user, "item_id": item, "rejections": 0, "purchases": 0}
+        return {**plain, **counts, "ds": DAY - dt.timedelta(days=age)}
+
+    week = [
+        did(ANNA, 10, 6, rejections=1),
+        did(ANNA, 11, 0, purchases=1),
+        did(ANNA, 14, 0, purchases=1),  # of what repeats
+        did(ANNA, 15, 7, rejections=1),  # a week is over
+        did(ANNA, 17, 0, rejections=1),
+        did(CARL, 11, 0),
+    ]
+    plant(lake, "silver.user_item_daily", week)
+    plant(lake, "ops.withheld", [{"user_id": CARL, "item_id": 15}], base_release_id=RELEASE)
+    plant(lake, "ops.withheld", [{"user_id": CARL, "item_id": 14}], base_release_id="of another night")
+    event = {"event_id": "e1", "user_id": BERT, "item_id": 17, "action": "block_author", "arrival_ds": DAY, "at_ms": 1}
+    plant(lake, "silver.events", [event])
+    export(settings, tmp_path / "out", "parquet")
+    found: dict = {"anna": [], "bert": [], "carl": []}
+    for row in read_parquet(tmp_path / "out", "recommendations"):
+        if row["surface"] == "home":
+            found[row["user_id"]].append((row["rank"], row["item_id"]))
+    assert found == {
+        # without i0 and i1 the two that are spare move in
+        "anna": [(1, "i4"), (3, "i5"), (4, "i2"), (5, "i3")],
+        "bert": [],  # every planted item is of the creator whom he blocked
+        "carl": [(1, "i0"), (3, "i4"), (4, "i1"), (5, "i2")],
+    }
 
 
 def test_a_folder_that_is_there_is_left_alone(settings, tmp_path):

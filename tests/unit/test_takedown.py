@@ -53,7 +53,8 @@ def test_a_release_says_in_which_tables_it_shows_an_item(settings):
         "serving.similar_items",
         "serving.fallback",
     }
-    assert serves(lake, tables, now, (17,)) == serves(lake, tables, now, ()) == []
+    assert serves(lake, tables, now, (17,)) == ["serving.fallback"]  # it is spare
+    assert serves(lake, tables, now, (13,)) == serves(lake, tables, now, ()) == []
 
 
 def test_the_release_before_is_the_night_s_and_not_a_patch_of_this_one(settings):
