@@ -63,6 +63,7 @@ def pool(of: Shelf, rng: np.random.Generator) -> Pool:
         region=np.full(USERS_AT_ONCE, None, dtype=object),
         least_age=np.full(USERS_AT_ONCE, np.nan),
         curated=np.full(shape, np.nan),
+        injected=np.zeros(shape, dtype=bool),
         signals=np.ones((USERS_AT_ONCE, 1)),
     )
 

@@ -127,7 +127,8 @@ def build(
 
 def _by_user(ranked: DataFrame, touched: DataFrame) -> DataFrame:
     """``user_id, candidates, touched``: one grouping brings both together."""
-    candidate = ranked.select("user_id", F.struct(*CANDIDATE).alias("candidate"))
+    injected = F.coalesce(F.col("channels") == F.array(F.lit("curated")), F.lit(False))
+    candidate = ranked.withColumn("injected", injected).select("user_id", F.struct(*CANDIDATE).alias("candidate"))
     touch = touched.select("user_id", F.struct(*TOUCH).alias("touch"))
     return (
         candidate.unionByName(touch, allowMissingColumns=True)

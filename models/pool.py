@@ -113,8 +113,9 @@ class Pool:
         What these users did lately.
     region, least_age
         Shape ``(u,)``: region code of the shelf's names or text, None where not known; age in years, NaN.
-    curated
-        Shape ``(u, c)``: boost of a curated entry, NaN for any other candidate.
+    curated, injected
+        Shape ``(u, c)``: boost of a curated entry for this list, NaN for any other candidate; where nothing but the
+        curated pool led to a candidate, for whatever list.
     signals
         float64, shape ``(u, s)``: what a policy of exploration decides on.
     evidence
@@ -136,6 +137,7 @@ class Pool:
     region: np.ndarray
     least_age: np.ndarray
     curated: np.ndarray
+    injected: np.ndarray
     signals: np.ndarray
     evidence: Sequence[Mapping[str, Any]] = ()
     repeat_categories: tuple[str, ...] = ()

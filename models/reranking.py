@@ -73,8 +73,7 @@ def rerank(pool: Pool, surface: Surface, rules: Sequence[Rule]) -> Lists:
     rules
         The surface's chain (`models.rules.rule.chain`).
     """
-    places = [place for place in range(surface.length) if place + 1 not in surface.ad_slots]
-    lists = Lists.empty(pool.shape[0], places)
+    lists = Lists.empty(pool.shape[0], surface.places)
     if 0 in pool.shape:
         return lists
     pool.value = objective(pool, surface.objective)
@@ -82,9 +81,9 @@ def rerank(pool: Pool, surface: Surface, rules: Sequence[Rule]) -> Lists:
         lists.effects += _removed(pool, rule)
         adjusted = rule.adjusted(pool)
         pool.value = pool.value if adjusted is None else np.round(adjusted, 9)
-    steps = [(rule, step) for rule in rules if (step := rule.step(pool, surface.length)) is not None]
+    steps = [(rule, step) for rule in rules if (step := rule.step(pool, surface)) is not None]
     filling = _Filling(pool, steps, lists)
-    for number, place in enumerate(places):
+    for number, place in enumerate(lists.places):
         filling.fill(number, place)
     return lists
 

@@ -21,7 +21,7 @@ from models.surfaces import Surface
 
 USER_COLUMNS = ("surface", "user_id", "context", "signals", "region", "least_age")
 HEADS = ("score", "pctr", "pcvr", "relevance")
-CANDIDATE = ("rank", "item_id", *HEADS)
+CANDIDATE = ("rank", "item_id", *HEADS, "injected")
 TOUCH = ("item_id", "age", "shown", "clicked", "bought", "told")
 PLACED = (
     "array<struct<rank:int,item_id:bigint,slot_type:string,rank_before:int,score_before:double,score_after:double,"
@@ -45,6 +45,11 @@ class Plan:
     rules: Sequence[Rule]
 
     @property
+    def curates(self) -> bool:
+        """Entries of the curated pool have places here."""
+        return any(rule.name == "curated" for rule in self.rules)
+
+    @property
     def policy(self) -> str:
         """The policy of the places of exploration."""
         return next((rule.policy for rule in self.rules if hasattr(rule, "policy")), NO_POLICY)
@@ -62,7 +67,7 @@ def reranker(
                 plan = plan_for(plans, surface, context)
                 for start in range(0, len(rows), USERS_AT_ONCE):
                     users = batch.take(pa.array(rows[start : start + USERS_AT_ONCE]))
-                    pool = pool_of(users, loaded, day, context, plan.surface.candidates, repeat_categories)
+                    pool = pool_of(users, loaded, day, context, plan, repeat_categories)
                     yield described(users, pool, rerank(pool, plan.surface, plan.rules), plan)
 
     return run
@@ -108,12 +113,12 @@ def rows_of(lists: pa.Array) -> tuple[np.ndarray, np.ndarray]:
 
 
 def pool_of(
-    users: pa.RecordBatch, shelf: Shelf, day: dt.date, context: str, most: int, repeat_categories: tuple[str, ...]
+    users: pa.RecordBatch, shelf: Shelf, day: dt.date, context: str, plan: Plan, repeat_categories: tuple[str, ...]
 ) -> Pool:
-    """The pool of rows of users; candidates after the first ``most`` and items not on the shelf are left out."""
+    """The pool of rows of users; candidates beyond the surface's number and items not on the shelf are left out."""
     lists = users["candidates"]
     row, column = rows_of(lists)
-    first = column < most
+    first = column < plan.surface.candidates
     row, column = row[first], column[first]
     at = shelf.find(flat(lists, "item_id", np.int64)[first])
     shape = (users.num_rows, int(column.max(initial=-1)) + 1)
@@ -123,6 +128,8 @@ def pool_of(
     for name in HEADS:
         heads[name] = np.full(shape, np.nan)
         heads[name][row, column] = flat(lists, name, np.float64)[first]
+    injected = np.zeros(shape, dtype=bool)
+    injected[row, column] = flat(lists, "injected", bool)[first]
     return Pool(
         day=day,
         context=context,
@@ -134,7 +141,8 @@ def pool_of(
         touched=_touched(users["touched"], shelf),
         region=np.array(users["region"].to_pylist(), dtype=object),
         least_age=users["least_age"].to_numpy(zero_copy_only=False).astype(np.float64),
-        curated=_curated(users["curated"], shelf, places),
+        curated=_curated(users["curated"], shelf, places) if plan.curates else np.full(shape, np.nan),
+        injected=injected,
         signals=np.array(users["signals"].to_pylist(), dtype=np.float64),
         evidence=users["evidence"][0].as_py() or (),
         repeat_categories=repeat_categories,

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from jobs.contract import DayRange, TableInput
 from jobs.settings import Market
 from models.channels.channel import Channel
+from models.surfaces import surfaces
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Params:
 
 CHANNEL = Channel(
     "curated",
-    "Items of the curated pool whose window holds the day on which the lists are served, by boost.",
+    "Items of the curated pool for surfaces with lists whose window holds the day on which these are served, by boost.",
     [TableInput("silver.curated", optional=True), TableInput("features.user_activity")],
     weight=0.5,
     personal=False,
@@ -43,7 +44,8 @@ def recall(
 ) -> DataFrame:
     strongest = Window.partitionBy("ds").orderBy(F.round("score", 6).desc(), "item_id")
     pool = (
-        curated.where(in_force(market))
+        curated.where(in_force(market) & F.col("surface").isin(*surfaces(market)))
+        .where("cap IS NULL OR cap > 0")
         .groupBy("ds", "item_id")
         .agg(F.max(F.coalesce("boost", F.lit(0.0))).alias("score"))
         .withColumn("_place", F.row_number().over(strongest))

@@ -12,6 +12,7 @@ import numpy as np
 
 from models.pool import Pool
 from models.rules.rule import Rule, Step, must
+from models.surfaces import Surface
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class CategoryShare(Rule):
         ordered = 0 < self.share <= self.ceiling <= 1
         must(ordered, "category_share", f"0 < share <= ceiling <= 1, not {self.share} and {self.ceiling}.")
 
-    def step(self, pool: Pool, length: int) -> Step:
+    def step(self, pool: Pool, surface: Surface) -> Step:
         # 0.3 * 20 is 5.999… in floating point
-        return _Counting(pool, *(max(1, int(part * length + 1e-9)) for part in (self.share, self.ceiling)))
+        return _Counting(pool, *(max(1, int(part * surface.length + 1e-9)) for part in (self.share, self.ceiling)))
 
 
 class _Counting(Step):

@@ -8,12 +8,13 @@ import numpy as np
 
 from models.pool import Pool
 from models.rules.rule import Rule, Step, Taken, must
+from models.surfaces import Surface
 
 
 @dataclass(frozen=True)
 class Curated(Rule):
-    """``places``, from 1, that go to the curated candidate with the largest boost; elsewhere it competes as any
-    other does, and is organic there.
+    """``places``, from 1, that go to the curated candidate with the largest boost. Elsewhere one that a channel
+    found as well competes as any other does, and is organic there; what operations alone put in is not shown there.
     """
 
     places: tuple[int, ...] = (4,)
@@ -21,13 +22,18 @@ class Curated(Rule):
     def __post_init__(self) -> None:
         must(all(type(n) is int and n >= 1 for n in self.places), "curated", f"places are from 1 on: {self.places}.")
 
-    def step(self, pool: Pool, length: int) -> Step | None:
+    def step(self, pool: Pool, surface: Surface) -> Step | None:
         return _Slots(pool, self.places) if np.isfinite(pool.curated).any() else None
 
 
 class _Slots(Step):
+    why = "only operations put it in, at the places for that"
+
     def __init__(self, pool: Pool, places: tuple[int, ...]) -> None:
-        self.boost, self.places, self.value_of = pool.curated, places, pool.value
+        self.boost, self.injected, self.places, self.value_of = pool.curated, pool.injected, places, pool.value
+
+    def forbids(self, place: int) -> np.ndarray | None:
+        return None if place + 1 in self.places else self.injected
 
     def takes(self, place: int, allowed: np.ndarray) -> Taken | None:
         if place + 1 not in self.places:

@@ -8,6 +8,7 @@ import numpy as np
 
 from models.pool import Pool
 from models.rules.rule import Rule, Step, must
+from models.surfaces import Surface
 
 KINDS = ("category", "creator", "topic")
 _FAR = -(10**6)
@@ -25,7 +26,7 @@ class Distance(Rule):
         wanted = [getattr(self, kind) for kind in KINDS]
         must(all(n >= 1 for n in wanted), "distance", f"distances are 1 or more, not {wanted}.")
 
-    def step(self, pool: Pool, length: int) -> Step:
+    def step(self, pool: Pool, surface: Surface) -> Step:
         return _Spacing(pool, {kind: getattr(self, kind) for kind in KINDS if getattr(self, kind) > 1})
 
 

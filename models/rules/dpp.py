@@ -13,6 +13,7 @@ import numpy as np
 
 from models.pool import Pool
 from models.rules.rule import Rule, Step, must
+from models.surfaces import Surface
 
 NOTHING = 1e-6
 _BEHIND = -1e6
@@ -28,8 +29,8 @@ class Dpp(Rule):
     def __post_init__(self) -> None:
         must(0 <= self.relevance <= 1, "dpp", f"relevance is from 0 to 1, not {self.relevance}.")
 
-    def step(self, pool: Pool, length: int) -> Step:
-        return _Greedy(pool, self.relevance, length)
+    def step(self, pool: Pool, surface: Surface) -> Step:
+        return _Greedy(pool, self.relevance, surface.length)
 
 
 class _Greedy(Step):

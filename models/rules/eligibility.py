@@ -1,5 +1,6 @@
-"""What may be shown at all: on offer, and allowed in the user's region and at their age.
+"""What may be shown at all: on offer, allowed in the user's region and at their age, and not curated for others.
 
+What operations inject may stand in the lists that its entry is for alone: its surface's, and not beyond its cap.
 A restriction needs proof, as in `models.eligibility`: who has no known region or age is not shown what is
 restricted by it.
 """
@@ -25,6 +26,7 @@ class Eligibility(Rule):
         limit = pool.of("age_limit")
         # a comparison with NaN, an age that is not known, is false
         yield "not for the user's age", (limit > 0) & ~(pool.least_age[:, None] >= limit)
+        yield "curated for other lists", pool.injected & np.isnan(pool.curated)
 
 
 def _here(pool: Pool) -> np.ndarray:

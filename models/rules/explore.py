@@ -14,6 +14,7 @@ import numpy as np
 from models.bandit import NO_ARM, Evidence, floored, greedy, linucb, thompson
 from models.pool import Pool
 from models.rules.rule import Rule, Step, Taken, must
+from models.surfaces import Surface
 
 ARMS = ("new_creator", "long_tail", "new_item")
 POLICIES = ("thompson", "linucb")
@@ -64,7 +65,7 @@ class Explore(Rule):
         must(self.width >= 1 and self.prior_showings > 0, "explore", "width and prior_showings are above 0.")
         must(0 < self.prior_rate < 1, "explore", f"prior_rate is between 0 and 1, not {self.prior_rate}.")
 
-    def step(self, pool: Pool, length: int) -> Step:
+    def step(self, pool: Pool, surface: Surface) -> Step:
         return _Drawing(pool, self)
 
     def probabilities(self, pool: Pool) -> np.ndarray:

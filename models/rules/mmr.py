@@ -12,6 +12,7 @@ import numpy as np
 
 from models.pool import Pool
 from models.rules.rule import Rule, Step, must
+from models.surfaces import Surface
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Mmr(Rule):
     def __post_init__(self) -> None:
         must(0 <= self.relevance <= 1, "mmr", f"relevance is from 0 to 1, not {self.relevance}.")
 
-    def step(self, pool: Pool, length: int) -> Step:
+    def step(self, pool: Pool, surface: Surface) -> Step:
         return _Marginal(pool, self.relevance)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from jobs.contract import make_params
 from jobs.errors import ContractError, SettingsError
 from models.pool import Pool
+from models.surfaces import Surface
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,8 @@ class Rule:
         """New values of the candidates."""
         return None
 
-    def step(self, pool: Pool, length: int) -> Step | None:
-        """Its work while a list of ``length`` places is filled."""
+    def step(self, pool: Pool, surface: Surface) -> Step | None:
+        """Its work while a list of the surface is filled."""
         return None
 
 

@@ -57,6 +57,7 @@ def pool(items: list[dict] | Shelf, users: int = 1, scores=None, vectors=None, d
         "region": np.full(users, None, dtype=object),
         "least_age": np.full(users, np.nan),
         "curated": nothing.copy(),
+        "injected": np.zeros((users, n), dtype=bool),
         "signals": np.ones((users, 1)),
         **more,
     }

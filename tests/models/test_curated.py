@@ -12,7 +12,10 @@ from jobs.settings import Market
 from models.channels.curated import Params, recall
 
 DS = dt.date(2024, 3, 10)
-CURATED = "ds date, curated_id string, item_id bigint, starts_at_ms bigint, ends_at_ms bigint, boost double"
+CURATED = (
+    "ds date, curated_id string, item_id bigint, starts_at_ms bigint, ends_at_ms bigint, boost double, surface string, "
+    "cap int"
+)
 ACTIVE = "ds date, user_id bigint"
 
 
@@ -24,7 +27,9 @@ def ms(text: str, zone: str = "UTC") -> int:
 def offered(frame):
     def made(entries, timezone="UTC", **options):
         market = Market("t", timezone=timezone)
-        pool = frame(CURATED, [(DS, f"c{n}", *entry) for n, entry in enumerate(entries)])
+        pool = frame(
+            CURATED, [(DS, f"c{n}", *entry, *("feed", None)[len(entry) - 4 :]) for n, entry in enumerate(entries)]
+        )
         users = frame(ACTIVE, [(DS, 7), (DS, 8)])
         rows = recall(pool, users, days=DayRange.day(DS), params=Params(**options), market=market).collect()
         found = {u: sorted((-r["score"], r["item_id"]) for r in rows if r["user_id"] == u) for u in (7, 8)}
@@ -56,3 +61,10 @@ def test_the_strongest_entries_of_an_item_and_of_the_pool_count(offered):
     entries = [(1, *always, 1.0), (1, *always, 3.0), (2, *always, None), (3, *always, 2.0)]
     assert offered(entries) == [(1, 3.0), (3, 2.0), (2, 0.0)]
     assert offered(entries, items=2) == [(1, 3.0), (3, 2.0)]
+
+
+def test_an_entry_for_no_list_or_for_none_at_all_is_not_offered(offered):
+    always = (0, ms("2030-01-01T00:00"))
+    # there are lists of the feed only; a search page has none
+    entries = [(1, *always, 1.0, "feed"), (2, *always, 9.0, "search"), (3, *always, 9.0, "feed", 0)]
+    assert offered([*entries, (4, *always, 2.0, "feed", 1)]) == [(4, 2.0), (1, 1.0)]

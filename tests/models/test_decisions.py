@@ -65,10 +65,18 @@ def shelf(tmp_path_factory):
 
 
 def decide(
-    tables, shelf, market=MARKET, earlier=(), seen=(), curated=(), people=(USER, REFUSING, IDLE, COMMUTER, BABY)
+    tables,
+    shelf,
+    market=MARKET,
+    earlier=(),
+    seen=(),
+    curated=(),
+    people=(USER, REFUSING, IDLE, COMMUTER, BABY),
+    injected=(),
 ):
     ranked = [
         {"user_id": u, "item_id": i, "rank": i, "score": 1 / i}
+        | {"channels": ["curated"] if i in injected else ["curated", "popular"]}
         for u in people
         if u != IDLE
         for i in (*ITEMS, *([999] if u == USER else []))
@@ -209,6 +217,18 @@ def test_a_curated_entry_takes_its_place_on_its_days_and_surface(tables, shelf):
 def test_a_cap_bounds_the_lists_that_an_entry_enters(tables, shelf):
     found = decide(tables, shelf, curated=[entry("a", 25, cap=2)])
     assert sum(p["slot_type"] == "curated" for r in found.values() for p in r["placed"]) == 2
+
+
+@pytest.mark.parametrize(("cap", "lists"), [(None, 3), (1, 1), (0, 0)])
+def test_what_operations_alone_put_in_enters_no_list_but_those_of_its_entry(tables, shelf, cap, lists):
+    # both are the ranker's first ones
+    entries = [entry("a", 1, cap=cap), entry("b", 5, surface="search")]
+    found = decide(tables, shelf, curated=entries, injected=(1, 5))
+    shown = [(p["item_id"], p["rank"], p["slot_type"]) for r in found.values() for p in r["placed"]]
+    # the cap counts who refuses personal lists as well
+    assert lists - 1 <= len([place for place in shown if place[0] == 1]) <= lists
+    assert {place for place in shown if place[0] in (1, 5)} <= {(1, 2, "curated")}
+    assert (5, "curated for other lists") in {(e["item_id"], e["why"]) for e in found[USER]["effects"]}
 
 
 def test_a_further_surface_gives_a_further_row(tables, shelf):

@@ -78,7 +78,9 @@ def world(users: int, seed: int = 3) -> Pool:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     curated = np.where(rng.random((users, 60)) < 0.05, 1.0, np.nan)
     scores = np.linspace(1, 0, 60)
-    made = pool(shelf(items, vectors), users, scores, did=did, curated=curated, region=np.array(["north"] * users))
+    injected = rng.random((users, 60)) < 0.05
+    region = np.array(["north"] * users)
+    made = pool(shelf(items, vectors), users, scores, did=did, curated=curated, injected=injected, region=region)
     made.at = np.array([rng.permutation(60) for _ in range(users)])
     return made
 
@@ -106,6 +108,7 @@ def part(of: Pool, rows: np.ndarray, spare: int = 0) -> Pool:
         of.region[rows],
         of.least_age[rows],
         cut(of.curated, np.nan),
+        cut(of.injected, False),
         of.signals[rows],
     )
 
@@ -412,6 +415,9 @@ def test_the_last_places_are_owed_to_new_creators_and_the_long_tail():
     found, made = listed(pool(items), length=5, guarantee={"new_creators": 1, "long_tail": 2})
     assert found == [[0, 1, 6, 7, 8]]
     assert effects(made, HELD_BACK) == {("guarantee", 0, 2, 2)}
+    # of seven places two are the ads': the last five are filled as above, the last one no later
+    with_ads, _ = listed(pool(items), length=7, ad_slots=(4, 7), guarantee={"new_creators": 1, "long_tail": 2})
+    assert with_ads == found
     both = [{}] * 6 + [{"long_tail": True, "novice": True}]
     # one item meets both; the second of the long tail is not to be had
     assert listed(pool(both), length=4, guarantee={"new_creators": 1, "long_tail": 2})[0] == [[0, 6, 1, 2]]
@@ -423,6 +429,17 @@ def test_a_curated_place_goes_to_the_entry_with_the_largest_boost():
     assert found == [[0, 3, 1, 2], [0, 1, 2, 3]]
     assert made.slot_type[0].tolist() == ["organic", "curated", "organic", "organic"]
     assert effects(made, TAKEN) == {("curated", 0, 3, 1)}
+
+
+def test_what_operations_alone_put_in_stands_at_curated_places_of_its_lists_only():
+    # of the first user 0 and 3 are injected, and have an entry; of the second nothing is for this list
+    curated = np.array([[1.0, np.nan, np.nan, 3.0, np.nan], [np.nan] * 5])
+    injected = np.array([[True, False, False, True, False]] * 2)
+    given = {"curated": curated, "injected": injected}
+    found, made = listed(pool([{}] * 5, 2, **given), eligibility={}, curated={"places": [2]})
+    assert found == [[1, 3, 2, 4], [1, 2, 4]]
+    assert effects(made, REMOVED) == {("eligibility", 1, 0, -1), ("eligibility", 1, 3, -1)}
+    assert ("curated", 0, 0, 0) in effects(made, HELD_BACK)
 
 
 # -- exploration ---------------------------------------------------------------------------------
