@@ -171,7 +171,7 @@ def _row(
     runner: Runner, release_id: str, kind: str, ds: dt.date, made: list[Staged], versions: dict[str, int], sequence: int
 ) -> dict[str, Any]:
     pin = pinned(runner.lake, "ranker", ds) or {}
-    index = latest_artifact(runner.lake, "models.item_index", ds)
+    used = _artifacts(runner, ds)
     return {
         "ds": ds,
         "release_id": release_id,
@@ -179,12 +179,21 @@ def _row(
         "sequence": sequence,
         "model": pin.get("model") or "",
         "model_version": pin.get("version") or "",
-        "index_path": str(index) if index else None,
+        "index_path": used.get("models.item_index"),
+        "artifacts": json.dumps(used, sort_keys=True),
         "tables": _tables(made, versions),
         "run_id": runner.run_id,
         "reason": None,
         "at_ms": now_ms(),
     }
+
+
+def _artifacts(runner: Runner, ds: dt.date) -> dict[str, str]:
+    """Folders of the artifacts that the builds from the models to the lists of a day read."""
+    nodes = [node for group in ("fit", "candidates", "serving") for node in runner.catalog.group(group)]
+    read = [each for node in nodes for each in node.artifact_inputs]
+    found = {each.artifact: latest_artifact(runner.lake, each.artifact, ds, each.max_age) for each in read}
+    return {name: str(folder) for name, folder in found.items() if folder}
 
 
 def rollback_target(rows: list[dict[str, Any]], to: str | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import gzip
 import json
 import shutil
 from datetime import date
+from pathlib import Path
 
 import pytest
 
@@ -93,7 +94,10 @@ def test_a_patch_is_a_release_of_its_own_that_keeps_model_and_index(served, nigh
     now = releases.current(served.lake)
     assert now["kind"] == "patch" and now["release_id"] == patched["release_id"] != night["release_id"]
     assert now["base_release_id"] == night["release_id"]
-    kept = ("ds", "model", "model_version", "index_path")
+    used = {name: Path(folder) for name, folder in json.loads(night["artifacts"]).items()}
+    assert {"models.als", "models.item_index", "models.item2vec", "models.neighbours", "models.shelf"} <= set(used)
+    assert all(folder.is_dir() for folder in used.values()) and str(used["models.item_index"]) == night["index_path"]
+    kept = ("ds", "model", "model_version", "index_path", "artifacts")
     assert [now[name] for name in kept] == [night[name] for name in kept]
 
 
