@@ -334,6 +334,19 @@ def test_a_run_on_sequences_names_them_among_its_data_and_inputs(settings):
     assert json.loads((folder / "input_example.json").read_text())["data"][0][-1] in ([7, 5], None)
 
 
+def test_a_network_whose_loss_diverges_is_registered_and_refused_by_name(settings):
+    """Steps of 1e30 overflow what a float32 holds, so that weights, loss and scores are no numbers."""
+    options = {"ranker": "deepfm", "buckets": 64, "width": 2, "layers": [4], "learning_rate": 1e30}
+    market = replace(settings.market, params={"models.ranker": options | {"min_conversions": 50}})
+    made = training.train(replace(settings, market=market), LAST, "run 1")
+    kept = registry.load_version(settings, registry.client(settings), made["version"])
+    assert kept.facts["diverged"] and kept.facts["epochs"] == 1
+    assert np.isnan(kept.raw(strengths(3))["pctr"]).all() and "pctr" not in kept.calibration
+    lines = {line["metric"]: line for line in made["lines"]}
+    assert not made["passed"] and (lines["finite"]["value"], lines["finite"]["passed"]) == (0.0, False)
+    assert state(settings, made["version"])["state"] == "refused"
+
+
 def test_what_is_published_meanwhile_is_not_read_and_what_was_read_is_recorded(settings, monkeypatch):
     lake, catalog = Lake(settings), discover()
     examples, version_of, before = catalog.table("training.examples"), Lake.version, training.training_set
