@@ -94,23 +94,23 @@ def training_set(settings: Settings, ds: dt.date, sequences: tuple[str, ...] = (
             f"There are {len(days)} days of training.examples up to {ds}, {HELD_DAYS + 1} are needed: "
             "build more history, e.g. `nightjar run training.examples --from … --to …`."
         )
-    whole = lake.rows(EXAMPLES, at=versions[EXAMPLES], ds=days)
-    whole = whole.sort_by([("ds", "ascending"), ("user_id", "ascending"), ("item_id", "ascending")])
-    if SEQUENCE in sequences:
-        whole = _with_sequences(lake, whole, versions.get(SEQUENCES))
-    whole = _with_content_types(lake, whole, ds, versions.get(ITEMS))
-    calibrating, judged = (pa.scalar(day) for day in days[-HELD_DAYS:])
-    held = whole.filter(pc.equal(whole["ds"], judged))
-    return Data(
-        whole.filter(pc.less(whole["ds"], calibrating)),
-        whole.filter(pc.equal(whole["ds"], calibrating)),
-        _with_groups(lake, settings, held, ds, versions.get(USERS)),
-        versions,
-    )
+    items = _content_types(lake, ds, versions.get(ITEMS))
+
+    def of(day: dt.date) -> pa.Table:
+        rows = lake.rows(EXAMPLES, at=versions[EXAMPLES], ds=[day])
+        rows = rows.sort_by([("user_id", "ascending"), ("item_id", "ascending")])
+        if SEQUENCE in sequences:
+            rows = _with_sequences(lake, rows, versions.get(SEQUENCES))
+        return _with_content_types(rows, items)
+
+    # sorted and joined a day at a time, so that there is one copy of the rows and not several
+    *before, calibrating, judged = (of(day) for day in days)
+    judged = _with_groups(lake, settings, judged, ds, versions.get(USERS))
+    return Data(pa.concat_tables(before), calibrating, judged, versions)
 
 
 def _with_sequences(lake: Lake, rows: pa.Table, version: int | None) -> pa.Table:
-    """Add ``recent_items``, as known at the end of the day before the showing; of one day at a time."""
+    """Add ``recent_items``, as known at the end of the day before the showing."""
     shown = rows["shown_ds"].to_numpy()
     parts, places = [], []
     for day in np.unique(shown):
@@ -123,12 +123,16 @@ def _with_sequences(lake: Lake, rows: pa.Table, version: int | None) -> pa.Table
     return rows.append_column(SEQUENCE, items)
 
 
-def _with_content_types(lake: Lake, rows: pa.Table, ds: dt.date, version: int | None) -> pa.Table:
-    """Add the kind of each item, by which the weights of the objectives differ; never to fit with."""
+def _content_types(lake: Lake, ds: dt.date, version: int | None) -> pa.Table | None:
+    """The kind of each item, by which the weights of the objectives differ; None where no item is known."""
     days = [d for d in lake.days(ITEMS, at=version) if d <= ds]
-    if not days:
+    return lake.rows(ITEMS, ["item_id", CONTENT_TYPE], at=version, ds=[days[-1]]) if days else None
+
+
+def _with_content_types(rows: pa.Table, items: pa.Table | None) -> pa.Table:
+    """Add the kind of each item; never to fit with."""
+    if items is None:
         return rows
-    items = lake.rows(ITEMS, ["item_id", CONTENT_TYPE], at=version, ds=[days[-1]])
     at = pc.index_in(rows["item_id"], items["item_id"]).combine_chunks()
     return rows.append_column(CONTENT_TYPE, items[CONTENT_TYPE].combine_chunks().take(at))
 

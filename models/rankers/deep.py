@@ -4,7 +4,8 @@ Keras 3 on JAX. A module declares how its heads are computed from the inputs; al
 ``weights.npz`` (arrays in the order of the model's weights), ``scaling.npz``, ``calibration.json`` and ``ranker.json``.
 
 Training holds at most two shuffle windows of rows (``shuffle_rows``), the validation rows, and the weights with the
-two moments of Adam: with the defaults some 150 MB besides the libraries' 600 MB.
+two moments of Adam: with the defaults some 150 MB besides the libraries' 600 MB, and besides ``train`` where that
+is a table and no files.
 """
 
 from __future__ import annotations
