@@ -12,7 +12,8 @@ not made again. See table `audit.finding`, `nightjar findings` and `nightjar ans
 | `kind` | `weekly` or `quarterly`; empty: quarterly in the first week of a quarter, else weekly |
 | `market` | the market; default: `NIGHTJAR_MARKET`, else `demo` |
 
-**Schedule**: Monday at noon in UTC, for the week that ended; off unless the installation says `NIGHTJAR_SCHEDULE=on`.
+**Schedule**: Monday at noon in UTC, for the week that ended on Sunday; off unless the installation says
+`NIGHTJAR_SCHEDULE=on`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import os
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import CronDataIntervalTimetable, Param, dag, get_current_context, task
+from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 
@@ -29,6 +30,16 @@ def kind_of(day: str) -> str:
     """Quarterly in the first week of a quarter."""
     ds = date.fromisoformat(day)
     return "quarterly" if ds.month in (1, 4, 7, 10) and ds.day <= 7 else "weekly"
+
+
+def failed(context: Any) -> None:
+    """When a task has failed for good: a page to its owner."""
+    from jobs import steps
+
+    params, ti = context["params"], context["ti"]
+    error = " ".join(str(context.get("exception") or "no reason given").split())[:500]
+    day = params["ds"] or context.get("ds")
+    steps.run_failed(ti.dag_id, day, params["market"], ti.task_id, context["task"].owner, error)
 
 
 @task(execution_timeout=timedelta(minutes=30))
@@ -46,7 +57,8 @@ def review() -> list[dict[str, Any]]:
 
 
 @dag(
-    schedule=CronDataIntervalTimetable("0 12 * * 1", timezone="UTC"),
+    # Its day is the Sunday before, whose night is done by then: the week from Monday to Sunday.
+    schedule=CronTriggerTimetable("0 12 * * 1", timezone="UTC", interval=timedelta(days=1)),
     start_date=datetime(2000, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
@@ -63,7 +75,12 @@ def review() -> list[dict[str, Any]]:
             os.environ.get("NIGHTJAR_MARKET", "demo"), type="string", pattern="^[A-Za-z_][A-Za-z0-9_]*$", title="Market"
         ),
     },
-    default_args={"owner": "quality", "retries": 1, "retry_delay": timedelta(seconds=20)},
+    default_args={
+        "owner": "quality",
+        "retries": 1,
+        "retry_delay": timedelta(seconds=20),
+        "on_failure_callback": failed,
+    },
     tags=["nightjar", "audit"],
     description="Findings of what the audits saw, each with an owner and a day.",
     doc_md=__doc__,

@@ -40,6 +40,16 @@ def attempt() -> dict[str, Any]:
     return {**run(), "task_id": ti.task_id, "try_number": ti.try_number}
 
 
+def failed(context: Any) -> None:
+    """When a task has failed for good: a page to its owner."""
+    from jobs import steps
+
+    params, ti = context["params"], context["ti"]
+    error = " ".join(str(context.get("exception") or "no reason given").split())[:500]
+    day = params["to"] or context.get("ds")
+    steps.run_failed(ti.dag_id, day, params["market"], ti.task_id, context["task"].owner, error)
+
+
 @task(pool=HEAVY, execution_timeout=timedelta(hours=12))
 def stage() -> str:
     """Rebuild the days aside, check them, and compare them with what is live."""
@@ -86,7 +96,12 @@ def clean_up() -> None:
             os.environ.get("NIGHTJAR_MARKET", "demo"), type="string", pattern="^[A-Za-z_][A-Za-z0-9_]*$", title="Market"
         ),
     },
-    default_args={"owner": "platform", "retries": 1, "retry_delay": timedelta(seconds=20)},
+    default_args={
+        "owner": "platform",
+        "retries": 1,
+        "retry_delay": timedelta(seconds=20),
+        "on_failure_callback": failed,
+    },
     tags=["nightjar", "backfill"],
     description="Rebuild days aside, compare, approve, swap.",
     doc_md=__doc__,

@@ -18,10 +18,21 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
 
 SCHEDULE = os.environ.get("NIGHTJAR_FEEDBACK_CRON", "*/15 * * * *")
+
+
+def failed(context: Any) -> None:
+    """When a task has failed for good: a page to its owner."""
+    from jobs import steps
+
+    params, ti = context["params"], context["ti"]
+    error = " ".join(str(context.get("exception") or "no reason given").split())[:500]
+    day = context.get("ds")
+    steps.run_failed(ti.dag_id, day, params["market"], ti.task_id, context["task"].owner, error)
 
 
 # Before the tasks of a night: that is minutes of work, and people wait for it.
@@ -46,7 +57,12 @@ def apply() -> str | None:
             os.environ.get("NIGHTJAR_MARKET", "demo"), type="string", pattern="^[A-Za-z_][A-Za-z0-9_]*$", title="Market"
         ),
     },
-    default_args={"owner": "platform", "retries": 1, "retry_delay": timedelta(seconds=20)},
+    default_args={
+        "owner": "platform",
+        "retries": 1,
+        "retry_delay": timedelta(seconds=20),
+        "on_failure_callback": failed,
+    },
     tags=["nightjar", "feedback"],
     description="Feedback and takedowns leave the lists within minutes.",
     doc_md=__doc__,

@@ -33,6 +33,16 @@ from airflow.sdk import Param, TriggerRule, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 
+def failed(context: Any) -> None:
+    """When a task has failed for good: a page to its owner."""
+    from jobs import steps
+
+    params, ti = context["params"], context["ti"]
+    error = " ".join(str(context.get("exception") or "no reason given").split())[:500]
+    day = params["ds"] or context.get("ds")
+    steps.run_failed(ti.dag_id, day, params["market"], ti.task_id, context["task"].owner, error)
+
+
 @task(pool="heavy", execution_timeout=timedelta(hours=4))
 def fit_rankers(params: dict[str, Any] | None = None, ds: str | None = None) -> dict[str, Any]:
     """Fit, measure and register a challenger, and compare it with the champion."""
@@ -115,7 +125,12 @@ def promote(challenger: dict[str, Any]) -> None:
             description="Default: that of the installation.",
         ),
     },
-    default_args={"owner": "model-life", "retries": 1, "retry_delay": timedelta(seconds=20)},
+    default_args={
+        "owner": "model-life",
+        "retries": 1,
+        "retry_delay": timedelta(seconds=20),
+        "on_failure_callback": failed,
+    },
     tags=["nightjar", "models"],
     description="Fit a challenger, compare it with the champion, promote it if it passes.",
     doc_md=__doc__,

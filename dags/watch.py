@@ -3,7 +3,8 @@
 
 Every half hour it looks whether the newest day that should have lists by now has a release, and sends one warning
 for a day that has none: also when `nightly` waits, hangs, or was never started. A night is late
-`NIGHTJAR_LATE_HOURS` (12) hours after its day has ended in the market's time zone.
+`NIGHTJAR_LATE_HOURS` (12) hours after its day has ended in the market's time zone. Pages that the receiver of alerts
+did not take when a task failed are sent again.
 
 | parameter | meaning |
 |---|---|
@@ -16,18 +17,29 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param, dag, get_current_context, task
 
 SCHEDULED = os.environ.get("NIGHTJAR_SCHEDULE", "off") == "on"
 
 
-@task(execution_timeout=timedelta(minutes=5))
-def late() -> int:
-    """Send a warning where the newest night that is due has no release; returns how many were sent."""
+def failed(context: Any) -> None:
+    """When a task has failed for good: a page to its owner."""
     from jobs import steps
 
-    return steps.warn_late(get_current_context()["params"]["market"])
+    params, ti = context["params"], context["ti"]
+    error = " ".join(str(context.get("exception") or "no reason given").split())[:500]
+    day = context.get("ds")
+    steps.run_failed(ti.dag_id, day, params["market"], ti.task_id, context["task"].owner, error)
+
+
+@task(execution_timeout=timedelta(minutes=5))
+def late() -> int:
+    """Send what is owed, and a warning where the newest night that is due has no release; returns how many."""
+    from jobs import steps
+
+    return steps.watch(get_current_context()["params"]["market"])
 
 
 @dag(
@@ -41,7 +53,12 @@ def late() -> int:
             os.environ.get("NIGHTJAR_MARKET", "demo"), type="string", pattern="^[A-Za-z_][A-Za-z0-9_]*$", title="Market"
         ),
     },
-    default_args={"owner": "platform", "retries": 1, "retry_delay": timedelta(seconds=20)},
+    default_args={
+        "owner": "platform",
+        "retries": 1,
+        "retry_delay": timedelta(seconds=20),
+        "on_failure_callback": failed,
+    },
     tags=["nightjar", "alerts"],
     description="A warning when a night is late.",
     doc_md=__doc__,

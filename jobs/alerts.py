@@ -1,5 +1,8 @@
 """Alerts: failures that somebody owns page at once; everything else is one digest a night; none is sent twice.
 
+The digest is of a whole night: what stops one pages alone, and its warnings are told when it is done. A page that the
+receiver did not take is owed, and sent by the next look.
+
 They go as JSON to a webhook: ``NIGHTJAR_ALERTS`` names its address, else the Airflow connection ``nightjar_alerts``
 (its password is sent as a bearer token). Without either nothing is sent; the report says the same.
 """
@@ -11,7 +14,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -104,15 +107,13 @@ def _checked(address: str) -> str:
     return address
 
 
-def alert_night(settings: Settings, report: Mapping[str, Any], also: Sequence[Alert] = ()) -> int:
-    """Send the pages and the digest of a night that were not sent before.
+def alert_night(settings: Settings, report: Mapping[str, Any]) -> int:
+    """Send the pages and the digest of a night that is done, as far as they were not sent before.
 
     Parameters
     ----------
     report
         What `jobs.report.night_report` gathered.
-    also
-        Further pages.
 
     Returns
     -------
@@ -120,17 +121,31 @@ def alert_night(settings: Settings, report: Mapping[str, Any], also: Sequence[Al
         Alerts sent.
     """
     day, link = dt.date.fromisoformat(report["ds"]), page_link(settings, report["ds"])
-    owned = [p for p in report["problems"] if p["severity"] == "fail" and p["owner"]]
-    rest = [p for p in report["problems"] if p not in owned]
-    sent = deliver(settings, day, PAGE, [*also, *(Alert.of(p, link) for p in owned)])
+    sent = page_night(settings, report)
     # one digest a night, whatever a rerun finds
     if Lake(settings).rows(ops.ALERT.name, ds=day, kind=DIGEST).num_rows:
         return sent
+    rest = [p for p in report["problems"] if not pages(p)]
     return sent + deliver(settings, day, DIGEST, [Alert.of(p, link) for p in rest])
 
 
-def of_failure(settings: Settings, ds: str, task: str, owner: str, error: str) -> Alert:
+def page_night(settings: Settings, report: Mapping[str, Any], also: Sequence[Alert] = ()) -> int:
+    """Send the pages of a night, done or not, and ``also`` others; returns how many."""
+    link = page_link(settings, report["ds"])
+    owned = [Alert.of(p, link) for p in report["problems"] if pages(p)]
+    return deliver(settings, dt.date.fromisoformat(report["ds"]), PAGE, [*also, *owned])
+
+
+def pages(problem: Mapping[str, Any]) -> bool:
+    """Whether somebody is to be woken: it failed, and somebody answers for it."""
+    return problem["severity"] == "fail" and bool(problem["owner"])
+
+
+def of_failure(settings: Settings, ds: str, task: str, owner: str, error: str, dag: str = "nightly") -> Alert:
     """The alert of a task that failed for good."""
+    if dag != "nightly":
+        said = f"Task {task} of the DAG {dag} failed on {ds}: {error}"
+        return Alert(owner or ops.RUN.owner, f"{dag}.{task}", said, "failed", "success", dag_link(dag))
     said = f"Task {task} of the night of {ds} failed: {error}"
     return Alert(owner or ops.RUN.owner, task, said, "failed", "success", page_link(settings, ds))
 
@@ -163,6 +178,12 @@ def late_hours() -> int:
     return int(given)
 
 
+def dag_link(dag: str) -> str:
+    """The page of a DAG in Airflow; empty where no Airflow is known."""
+    base = os.environ.get("AIRFLOW__API__BASE_URL")
+    return f"{base.rstrip('/')}/dags/{dag}" if base else ""
+
+
 def page_link(settings: Settings, ds: str) -> str:
     """The night's page in Airflow where there is one, else its file."""
     market, base = settings.market.name, os.environ.get("AIRFLOW__API__BASE_URL")
@@ -178,17 +199,50 @@ def deliver(settings: Settings, ds: dt.date, kind: str, alerts: Iterable[Alert])
     -------
     int
         Alerts sent; 0 where there is no receiver.
+
+    Raises
+    ------
+    ServiceError
+        The receiver did not take a message. Pages are owed then (`send_owed`).
     """
     to, lake = receiver(), Lake(settings)
     if to is None:
         return 0
     known = {row["key"] for row in lake.rows(ops.ALERT.name, ["ds", "kind", "key"], ds=ds, kind=kind).to_pylist()}
     fresh = list({alert.key: alert for alert in alerts if alert.key not in known}.values())
-    for batch in batches(kind, fresh):
-        to.send(message(settings, ds, kind, batch))
-        rows = [{"owner": a.owner, "said": a.said, "key": a.key, "ds": ds, "kind": kind} for a in batch]
-        lake.append(ops.ALERT, [{**row, "at_ms": now_ms()} for row in rows])
+    unsent = batches(kind, fresh)
+    try:
+        while unsent:
+            to.send(message(settings, ds, kind, unsent[0]))
+            rows = [{"owner": a.owner, "said": a.said, "key": a.key, "ds": ds, "kind": kind} for a in unsent.pop(0)]
+            lake.append(ops.ALERT, [{**row, "at_ms": now_ms()} for row in rows])
+    except ServiceError:
+        if kind == PAGE:
+            owe(lake, ds, [alert for batch in unsent for alert in batch])
+        raise
     return len(fresh)
+
+
+def owe(lake: Lake, ds: dt.date, alerts: Iterable[Alert]) -> None:
+    """Keep the pages of a day that the receiver did not take."""
+    known = {row["key"] for row in lake.rows(ops.ALERT_OWED.name, ["key"], ds=ds).to_pylist()}
+    rows = [{"ds": ds, "key": a.key, **asdict(a), "at_ms": now_ms()} for a in alerts if a.key not in known]
+    lake.append(ops.ALERT_OWED, rows)
+
+
+def send_owed(settings: Settings) -> int:
+    """Send the pages that a receiver did not take when they were due; returns how many.
+
+    A task that failed for good has nobody who would try again: whatever looks next does (the DAG watch, a night that is
+    done).
+    """
+    lake = Lake(settings)
+    sent = {(row["ds"], row["key"]) for row in lake.rows(ops.ALERT.name, ["ds", "kind", "key"], kind=PAGE).to_pylist()}
+    owed: dict[dt.date, list[Alert]] = {}
+    for row in lake.rows(ops.ALERT_OWED.name).to_pylist():
+        if (row["ds"], row["key"]) not in sent:
+            owed.setdefault(row["ds"], []).append(Alert(**{each.name: row[each.name] for each in fields(Alert)}))
+    return sum(deliver(settings, day, PAGE, of) for day, of in sorted(owed.items()))
 
 
 def batches(kind: str, alerts: Sequence[Alert]) -> list[list[Alert]]:

@@ -298,6 +298,24 @@ ALERT = Table(
     keys=["kind", "key", "at_ms"],
 )
 
+ALERT_OWED = Table(
+    name="ops.alert_owed",
+    group="audit",
+    owner="platform",
+    description="Pages that the receiver did not take; the next look sends those that ops.alert does not have.",
+    columns=[
+        Column("key", "string", "What it is about, as in ops.alert."),
+        Column("owner", "string", "Who is to be alerted."),
+        Column("table", "string", "The table or task that it is about."),
+        Column("said", "string", "The sentence."),
+        Column("figure", "string", "What was found."),
+        Column("threshold", "string", "What it is held against."),
+        Column("link", "string", "Where to read on."),
+        Column("at_ms", "bigint", "When the receiver failed.", unit="ms"),
+    ],
+    keys=["key", "at_ms"],
+)
+
 FINDING = Table(
     name="audit.finding",
     group="audit",
@@ -359,6 +377,7 @@ BACKFILL = Table(
 
 LOGS = (
     ALERT,
+    ALERT_OWED,
     ARTIFACT,
     BACKFILL,
     DATA_QUALITY,

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -31,9 +31,6 @@ from jobs.scan import published
 from jobs.session import connect, interrupt
 from jobs.settings import Settings, load_settings
 from jobs.stages import Staged
-
-if TYPE_CHECKING:
-    from jobs.alerts import Alert
 
 log = logging.getLogger(__name__)
 LANDING_TIMEOUT_S = 8 * 3600
@@ -467,33 +464,54 @@ def build_days(
 
 
 def write_report(ds: str, market: str) -> str:
-    """Write the night's report and send its alerts; returns the report's path."""
-    return _report(load_settings(market), ds)
-
-
-def task_failed(ds: str, market: str, task: str, owner: str, error: str) -> str:
-    """Write the report of a night that a task stopped, and page the task's owner too; returns the report's path."""
-    from jobs.alerts import of_failure
+    """Write the report of a night that is done and send its alerts, owed ones too; returns the report's path."""
+    from jobs import alerts, report
 
     settings = load_settings(market)
-    return _report(settings, ds, [of_failure(settings, ds, task, owner, error)])
-
-
-def _report(settings: Settings, ds: str, also: Sequence[Alert] = ()) -> str:
-    from jobs.alerts import alert_night
-    from jobs.report import night_report, write_report
-
-    report = night_report(settings, ds)
-    path = write_report(settings, report)
-    alert_night(settings, report, also)
+    made = report.night_report(settings, ds)
+    path = report.write_report(settings, made)
+    alerts.alert_night(settings, made)
+    alerts.send_owed(settings)
     return str(path)
 
 
-def warn_late(market: str) -> int:
-    """Warn where the newest night that is due has no release; returns the number of warnings sent."""
-    from jobs.alerts import alert_late
+def task_failed(ds: str, market: str, task: str, owner: str, error: str) -> str:
+    """Write the report of a night that a task stopped, and page the task's owner too; returns the report's path.
 
-    return alert_late(load_settings(market), dt.datetime.now(dt.UTC))
+    The digest waits until the night is done.
+    """
+    from jobs import alerts, report
+
+    settings = load_settings(market)
+    failure = alerts.of_failure(settings, ds, task, owner, error)
+    try:
+        made = report.night_report(settings, ds)
+        path = report.write_report(settings, made)
+    except Exception:
+        # the report may be what failed: its owner is told all the same
+        alerts.deliver(settings, dt.date.fromisoformat(ds), alerts.PAGE, [failure])
+        raise
+    alerts.page_night(settings, made, [failure])
+    return str(path)
+
+
+def run_failed(dag: str, ds: str | None, market: str, task: str, owner: str, error: str) -> int:
+    """Page the owner of a task that failed for good in another DAG than `nightly`; returns the pages sent.
+
+    ``ds`` is the day that the run is about; None: it has none, and today is named.
+    """
+    from jobs import alerts
+
+    settings, day = load_settings(market), dt.date.fromisoformat(ds) if ds else dt.datetime.now(dt.UTC).date()
+    return alerts.deliver(settings, day, alerts.PAGE, [alerts.of_failure(settings, str(day), task, owner, error, dag)])
+
+
+def watch(market: str) -> int:
+    """Send pages that are owed, and warn where the newest night that is due has no release; returns how many."""
+    from jobs import alerts
+
+    settings = load_settings(market)
+    return alerts.send_owed(settings) + alerts.alert_late(settings, dt.datetime.now(dt.UTC))
 
 
 def review(ds: str, market: str, kind: str) -> list[dict[str, Any]]:

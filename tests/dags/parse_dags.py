@@ -11,6 +11,8 @@ import time
 import warnings
 from pathlib import Path
 
+import pendulum
+
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 HEAVY = (
     "faiss",
@@ -42,6 +44,7 @@ def describe(dag) -> dict:
             "upstream": sorted(task.upstream_task_ids),
             "outlets": [asset.name for asset in task.outlets],
             "uris": [asset.uri for asset in task.outlets],
+            "on_failure": [callback.__name__ for callback in task.on_failure_callback],
         }
         for task in dag.topological_sort()
     }
@@ -49,12 +52,23 @@ def describe(dag) -> dict:
         "tasks": tasks,
         "timetable": type(dag.timetable).__name__,
         "schedule": getattr(dag.timetable, "expression", None),
+        "next": first_run(dag.timetable),
         "catchup": dag.catchup,
         "max_active_runs": dag.max_active_runs,
         "tags": sorted(dag.tags),
         "doc": dag.doc_md or "",
         "params": {name: dag.params.get_param(name).schema for name in dag.params},
     }
+
+
+def first_run(timetable) -> dict | None:
+    """When the first run after Saturday, the 2nd of March 2024 starts, and the day that it is given."""
+    from airflow.serialization.encoders import coerce_to_core_timetable
+    from airflow.timetables.base import TimeRestriction
+
+    since = TimeRestriction(pendulum.datetime(2024, 3, 2), None, catchup=True)
+    made = coerce_to_core_timetable(timetable).next_dagrun_info(last_automated_data_interval=None, restriction=since)
+    return made and {"at": made.run_after.isoformat(), "ds": str(made.logical_date.date())}
 
 
 def main() -> None:

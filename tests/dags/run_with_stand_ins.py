@@ -38,6 +38,10 @@ def stand_ins() -> types.ModuleType:
     answer("stage_backfill", "| table |")
     answer("swap_backfill", {"silver.events": 4})
     answer("discard_backfill", True)
+    answer("run_failed", 1)
+    answer("apply_feedback", {"release_id": None})
+    answer("review", [])
+    answer("watch", 0)
     for name in sys.argv[3:]:
         answer(name, stops)
     return steps

@@ -24,3 +24,6 @@ def test_a_run_whose_work_failed_is_a_failed_run(
     assert run["state"] == "failed"
     assert run["tasks"] == {**tasks, "clean_up": "success"}
     assert [name for name, *_ in run["calls"]][-1] == "discard_backfill"
+    [(args, _)] = [(args, kwargs) for name, args, kwargs in run["calls"] if name == "run_failed"]
+    [task] = [name for name, state in tasks.items() if state == "failed"]
+    assert args[:5] == ["backfill", "2024-03-14", "shop", task, "platform"] and args[5].startswith("Stopped: ")

@@ -89,6 +89,7 @@ def test_every_task_has_owner_retry_timeout_and_words(parsed: dict[str, Any]) ->
             assert task["retries"] == 1 and task["retry_delay_s"] <= 60, task_id
             assert task["timeout_s"], task_id
             assert len(task["doc"]) > 20, task_id
+            assert task["on_failure"] == ["failed"], f"{dag_id}.{task_id} fails without a page"
 
 
 def test_spark_heavy_tasks_share_one_slot(nightly: dict[str, Any]) -> None:
@@ -110,6 +111,12 @@ def test_the_schedule_gives_the_day_of_the_data(nightly: dict[str, Any]) -> None
     assert nightly["schedule"] == "0 0 * * *"
     assert nightly["catchup"] is False
     assert nightly["max_active_runs"] == 1
+
+
+def test_a_review_on_monday_looks_at_the_week_up_to_sunday(parsed: dict[str, Any]) -> None:
+    # the 2nd of March 2024 is a Saturday
+    assert parsed["dags"]["audit_review"]["next"] == {"at": "2024-03-04T12:00:00+00:00", "ds": "2024-03-03"}
+    assert parsed["dags"]["nightly"]["next"] == {"at": "2024-03-03T00:00:00+00:00", "ds": "2024-03-02"}
 
 
 def test_every_dag_takes_its_days_and_a_market(parsed: dict[str, Any]) -> None:

@@ -10,10 +10,10 @@ from threading import Thread
 
 import pytest
 
-from jobs import alerts, ops
+from jobs import alerts, ops, steps
 from jobs.errors import ServiceError, SettingsError
 from jobs.lake import Lake
-from jobs.settings import Market, Settings
+from jobs.settings import Market, Settings, save_market
 
 DAY = "2024-03-02"
 LINK = "http://127.0.0.1:8080/nightjar/reports/shop/2024-03-02.html"
@@ -111,7 +111,7 @@ def test_an_owner_is_woken_once_for_what_has_one_cause(settings, receiver):
     task = alerts.of_failure(settings, DAY, "ingest.silver_gate", "quality", "Gate silver stops the publish")
     of_gate = report(problem("fail", "silver.events"), problem("fail", "release", owner="platform"))
     for _ in range(2):
-        alerts.alert_night(settings, of_gate, [task])
+        alerts.page_night(settings, of_gate, [task])
     (path, _, first), (_, _, second) = receiver.seen
     assert path == "/hook" and [a["table"] for a in first["alerts"]] == ["ingest.silver_gate", "silver.events"]
     assert "Gate silver stops the publish" in first["text"] and first["alerts"][0]["link"] == LINK
@@ -129,6 +129,72 @@ def test_a_refused_message_is_an_error_without_the_address_and_is_sent_again(set
     assert receiver.url not in str(caught.value) and "NIGHTJAR_ALERTS" in str(caught.value)
     receiver.status = 200
     assert alerts.alert_night(settings, MIXED) == 3
+
+
+def test_the_digest_waits_until_the_night_is_done(settings, receiver):
+    task = alerts.of_failure(settings, DAY, "ingest.silver_gate", "quality", "Gate silver stops the publish")
+    assert alerts.page_night(settings, MIXED, [task]) == 2
+    done = report(problem("warn", "gini"), problem("warn", "told of a whole night alone"))
+    assert alerts.alert_night(settings, done) == 2
+    page, digest = [body for _, _, body in receiver.seen]
+    assert (page["kind"], digest["kind"]) == ("page", "digest")
+    assert [a["table"] for a in digest["alerts"]] == ["gini", "told of a whole night alone"]
+
+
+def test_a_page_that_was_not_taken_is_owed_and_sent_once_by_the_next_look(settings, receiver):
+    owners = report(problem("fail", "a"), problem("fail", "b", owner="platform"))
+    receiver.status = 503
+    for _ in range(2):
+        with pytest.raises(ServiceError):
+            alerts.page_night(settings, owners)
+    with pytest.raises(ServiceError):
+        alerts.send_owed(settings)
+    assert Lake(settings).rows(ops.ALERT_OWED.name).num_rows == 2 and Lake(settings).rows(ops.ALERT.name).num_rows == 0
+    receiver.status, receiver.seen = 200, []
+    assert [alerts.send_owed(settings) for _ in range(2)] == [2, 0]
+    assert [(body["kind"], body["ds"], body["alerts"][0]["table"]) for _, _, body in receiver.seen] == [
+        ("page", DAY, "a"),
+        ("page", DAY, "b"),
+    ]
+    assert receiver.seen[0][2]["alerts"][0]["link"] == LINK
+    # a rerun that finds the same sends nothing either
+    assert alerts.page_night(settings, owners) == 0
+
+
+@pytest.fixture
+def installed(home, receiver):
+    """A market of a real installation, as a step loads it."""
+    return save_market(Market("shop"))
+
+
+def test_a_night_that_was_stopped_pages_by_its_step_and_watch_pays_what_is_owed(installed, receiver):
+    receiver.status = 500
+    with pytest.raises(ServiceError):
+        steps.task_failed(DAY, "shop", "ingest.silver", "platform", "boom")
+    receiver.status, receiver.seen = 200, []
+    # what stopped the night and that there is no release, to one owner; and that a newer night is late
+    assert steps.watch("shop") == 3
+    page, late = [body for _, _, body in receiver.seen]
+    said = [alert["said"] for alert in page["alerts"]]
+    assert said[0] == f"Task ingest.silver of the night of {DAY} failed: boom" and len(said) == 2
+    assert (page["kind"], page["ds"], late["kind"]) == ("page", DAY, "late")
+
+
+def test_a_task_of_another_dag_pages_once_a_day(installed, receiver):
+    for _ in range(2):
+        steps.run_failed("feedback", DAY, "shop", "apply", "platform", "boom")
+    assert steps.run_failed("feedback", None, "shop", "apply", "platform", "boom") == 1
+    first, today = [body for _, _, body in receiver.seen]
+    assert first["alerts"][0]["said"] == f"Task apply of the DAG feedback failed on {DAY}: boom"
+    assert first["alerts"][0]["link"] == "http://127.0.0.1:8080/dags/feedback"
+    assert today["ds"] == str(dt.datetime.now(dt.UTC).date())
+
+
+def test_the_report_that_cannot_be_written_pages_all_the_same(installed, receiver, monkeypatch):
+    monkeypatch.setattr("jobs.report.night_report", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        steps.task_failed(DAY, "shop", "audit.report", "platform", "division by zero")
+    assert [body["alerts"][0]["table"] for _, _, body in receiver.seen] == ["audit.report"]
 
 
 def test_a_token_is_sent_as_a_bearer(receiver):
