@@ -76,9 +76,12 @@ def gate_table(lines: Sequence[Line]) -> Iterator[str]:
 
 
 def _data(ranker: Ranker, facts: Mapping[str, Any], measured: Measured) -> Iterator[str]:
+    share = facts["share_of_people"]
+    drawn = "" if share == 1 else f", those of {100 * share:.1f} % of people"
     yield "## Data"
     yield (
-        f"training.examples, Delta version {facts['delta_version']}, days {facts['first_day']} to {facts['last_day']}; "
+        f"training.examples, Delta version {facts['delta_version']}, days {facts['first_day']} to {facts['last_day']}"
+        f"{drawn}; "
         f"{ranker.facts['rows']} rows to fit ({ranker.facts['clicks']} positive), {ranker.facts['valid_rows']} to "
         f"calibrate, {measured.rows} of the last day to judge. Started from: {facts['started_from']}."
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,9 +37,11 @@ from quality.badcases.regression import CONFIRMED, Replay, replay
 HELD_DAYS = 2
 """Days held out: the first stops the growth and calibrates, the second judges what came of it."""
 TRAIN_DAYS = 28
+MAX_ROWS = 2_000_000
+"""Rows of a training set, by default; more are thinned to some of the people, with all of their rows."""
 DEFAULT_RANKER = "xgb"
-WARM = "warm"
-"""Option of ``models.ranker``: go on from the champion where that can be done."""
+WARM, ROWS = "warm", "max_rows"
+"""Options of ``models.ranker``: go on from the champion where that can be done; the most rows of a training set."""
 LIBRARIES = ("numpy", "pyarrow", "scikit-learn", "xgboost", "keras", "jax", "mlflow")
 EXAMPLES, SEQUENCES, ITEMS, USERS = "training.examples", "features.user_sequence", "silver.items", "silver.users"
 ADDED = {SEQUENCES: "sequences", ITEMS: "content types", USERS: "groups"}
@@ -50,12 +53,14 @@ class Data:
     """Rows of ``training.examples``: to fit, to stop and calibrate, to judge.
 
     ``versions`` are the Delta versions that were read, by table: of the examples, and of what was added to them.
+    ``people`` is the share of all people whose rows they are.
     """
 
     train: pa.Table
     valid: pa.Table
     held: pa.Table
     versions: Mapping[str, int]
+    people: float = 1.0
 
     @property
     def days(self) -> list[dt.date]:
@@ -65,18 +70,22 @@ class Data:
 def chosen(settings: Settings) -> tuple[Declared, Any]:
     """The ranker that the market trains and its parameters: ``params["models.ranker"]``, ``{"ranker": name, …}``."""
     options = dict(settings.market.params.get("models.ranker", {}))
-    options.pop(WARM, None)
+    for own in (WARM, ROWS):
+        options.pop(own, None)
     declared = ranker(options.pop("ranker", DEFAULT_RANKER))
     return declared, make_params(declared.params, options, f"market {settings.market.name}, models.ranker")
 
 
-def training_set(settings: Settings, ds: dt.date, sequences: tuple[str, ...] = ()) -> Data:
+def training_set(settings: Settings, ds: dt.date, sequences: tuple[str, ...] = (), most: int = MAX_ROWS) -> Data:
     """The examples of the last 28 days up to ``ds``; the last two are held out.
 
     Parameters
     ----------
     sequences
         Sequence columns that the ranker reads; they are joined as known on the evening before the showing.
+    most
+        Rows at most, about: beyond, people are drawn by a hash of their key, the same ones on every day and for every
+        ranker, with all of their rows, so that lists stay whole.
 
     Raises
     ------
@@ -96,8 +105,11 @@ def training_set(settings: Settings, ds: dt.date, sequences: tuple[str, ...] = (
         )
     items = _content_types(lake, ds, versions.get(ITEMS))
 
+    counts = lake.counts(EXAMPLES, at=versions[EXAMPLES])
+    people = min(1.0, most / max(1, sum(counts[str(day)] for day in days)))
+
     def of(day: dt.date) -> pa.Table:
-        rows = lake.rows(EXAMPLES, at=versions[EXAMPLES], ds=[day])
+        rows = _drawn(lake.rows(EXAMPLES, at=versions[EXAMPLES], ds=[day]), people)
         rows = rows.sort_by([("user_id", "ascending"), ("item_id", "ascending")])
         if SEQUENCE in sequences:
             rows = _with_sequences(lake, rows, versions.get(SEQUENCES))
@@ -106,7 +118,15 @@ def training_set(settings: Settings, ds: dt.date, sequences: tuple[str, ...] = (
     # sorted and joined a day at a time, so that there is one copy of the rows and not several
     *before, calibrating, judged = (of(day) for day in days)
     judged = _with_groups(lake, settings, judged, ds, versions.get(USERS))
-    return Data(pa.concat_tables(before), calibrating, judged, versions)
+    return Data(pa.concat_tables(before), calibrating, judged, versions, people)
+
+
+def _drawn(rows: pa.Table, people: float) -> pa.Table:
+    """The rows of a share of the people."""
+    if people == 1:
+        return rows
+    drawn = pd.util.hash_array(rows["user_id"].to_numpy()) < people * 2.0**64
+    return rows.filter(pa.array(drawn))
 
 
 def _with_sequences(lake: Lake, rows: pa.Table, version: int | None) -> pa.Table:
@@ -211,7 +231,7 @@ def train(settings: Settings, ds: dt.date, run_id: str, warm: bool = False) -> d
     champion = registry.champion_of(api, settings)
     rival = registry.load_version(settings, api, champion.version) if champion else None
     sequences = (*declared.spec.sequences, *(rival.spec.sequences if rival else ()))
-    data = training_set(settings, ds, sequences)
+    data = training_set(settings, ds, sequences, _most(settings))
     fitted, started = _fitted(settings, declared, params, data, (champion, rival), warm)
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / ROLE
@@ -227,6 +247,15 @@ def train(settings: Settings, ds: dt.date, run_id: str, warm: bool = False) -> d
         lines = promotion.gate(measured, theirs, limits, skewed_features(settings, ds), replayed)
         run = _Run(ds, run_id, data, fitted, measured, theirs, replayed, lines, champion, params, started)
         return _log(settings, api, run, Path(work))
+
+
+def _most(settings: Settings) -> int:
+    most = settings.market.params.get("models.ranker", {}).get(ROWS, MAX_ROWS)
+    if not isinstance(most, int) or most < 1:
+        raise ContractError(
+            f"Market {settings.market.name}, models.ranker: max_rows is {most!r}, it must be a whole number above 0."
+        )
+    return most
 
 
 def _fitted(
@@ -376,6 +405,7 @@ class _Run:
             "ranker": self.ranker.spec.name,
             "params_hash": digest(self.params),
             "started_from": self.started,
+            "share_of_people": round(self.data.people, 4),
             # who it was compared with: a promotion is refused where that is no longer the champion
             "compared_with": str(self.champion.version) if self.champion else "",
         }

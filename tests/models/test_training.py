@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from mlflow.models import Model
 
@@ -367,3 +368,26 @@ def test_what_is_published_meanwhile_is_not_read_and_what_was_read_is_recorded(s
     found = training.training_set(settings, LAST)
     assert found.held.equals(expected.held) and found.train.equals(expected.train)
     assert found.versions == {"training.examples": 4, "silver.items": items + 1}
+
+
+def test_a_set_beyond_its_size_is_thinned_to_some_people_with_all_of_their_rows(settings):
+    whole = training.training_set(settings, LAST)
+    total = sum(part.num_rows for part in (whole.train, whole.valid, whole.held))
+    thin = training.training_set(settings, LAST, most=total // 4)
+    assert (whole.people, thin.people) == (1.0, pytest.approx(0.25, abs=0.01))
+    people = set(thin.train["user_id"].to_pylist())
+    # 100 people in all, each drawn with a chance of a quarter: 25, give or take three deviations of 4.3
+    assert 12 <= len(people) <= 38
+    for part, of in ((thin.train, whole.train), (thin.valid, whole.valid), (thin.held, whole.held)):
+        assert part.equals(of.filter(pc.is_in(of["user_id"], pa.array(sorted(people)))))
+
+
+def test_a_model_says_which_share_of_people_it_was_trained_on(settings):
+    market = replace(settings.market, params={"models.ranker": OPTIONS["models.ranker"] | {"max_rows": 2000}})
+    made = training.train(replace(settings, market=market), LAST, "run 1")
+    tags = state(settings, made["version"])
+    share = float(tags["share_of_people"])
+    assert 0.3 < share < 0.6 and f"those of {100 * share:.1f} % of people" in made["card"]
+    market = replace(settings.market, params={"models.ranker": {"max_rows": "many"}})
+    with pytest.raises(ContractError, match="models.ranker: max_rows is 'many', it must be a whole number above 0"):
+        training.train(replace(settings, market=market), LAST, "run 2")
