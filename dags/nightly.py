@@ -11,7 +11,8 @@ updates their assets. A day whose checks fail is not published: readers keep the
 | `market` | the market; default: `NIGHTJAR_MARKET`, else `demo` |
 
 **Run or rerun a day**: *Trigger*, with `ds`. Or clear a failed task of the run: all after it runs again. Any
-order of days is right; a day that is not the newest becomes a release of kind `backfill`, never the current one.
+order of days is right: missing days before it are built first, and what an older day brings is carried on to all later
+ones. A day that is not the newest becomes a release of kind `backfill`, never the current one.
 
 **Backfill**: *Trigger → Run Backfill*, or
 `airflow backfill create --dag-id nightly --from-date 2024-03-01 --to-date 2024-03-07 --max-active-runs 1`;

@@ -128,13 +128,12 @@ def day_of(file: LandedFile) -> dt.date:
 
 
 def _blocked(runner: Runner, ds: dt.date, arrivals: DayRange) -> pa.Table:
-    from jobs.tables.silver import LATE_DAYS
     from models.fused import excluded
 
-    # a row that is delivered late belongs to its own day
-    days = DayRange(arrivals.first - dt.timedelta(days=LATE_DAYS), arrivals.last)
-    events, orders = (_typed(runner, feed, arrivals, days) for feed in FACTS)
     node, market = runner.catalog.node("silver.user_item_daily"), runner.settings.market
+    # a row that is delivered late belongs to its own day
+    days = DayRange(arrivals.first - dt.timedelta(days=market.late_days), arrivals.last)
+    events, orders = (_typed(runner, feed, arrivals, days) for feed in FACTS)
     nothing_shown = runner.spark.createDataFrame([], ddl(runner.table("silver.impressions").schema))
     acted = node.build(events, orders, nothing_shown, days=days, params=runner.params(node), market=market)
     items = published(runner.spark, runner.lake, runner.table("silver.items"), [ds])

@@ -1,25 +1,40 @@
-"""Late rows reach their own day: which days of which tables a delivery touches, derived from the contracts.
+"""What a night builds beside its own day, so that days in any order end as a clean serial run.
 
-Every night rebuilds facts and daily aggregates back to the earliest row that arrived late. Tables with
-windows are dearer and change little by a few late rows: they follow once a week, or at once where a day
-gained more than a share of its rows (``Market.heal_weekday``, ``Market.heal_late_share``).
+*Days are missing*, because nobody ran them or they failed: snapshots and windows look back over them, so they are built
+first. *A day landed anew*: a file came after its day was taken in. *Rows came late*: they reach the day of their event.
+*An older day is run*: later days derive from it. All of it is read from what landed, from the tables' logs and from
+``ops.run``, where a group's rows appear at once: what a killed run did not finish is done again.
+
+Bronze and silver follow every night. Tables with windows are dearer and change little by a few rows: they follow once a
+week, or at once where more than a share of a day's rows changed (``Market.heal_weekday``, ``Market.heal_late_share``).
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+import json
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from jobs.catalog import Catalog
-from jobs.contract import DayRange, TableInput
-from jobs.lake import Lake
-from jobs.reconcile import accounts
-from jobs.settings import Market
+import pyarrow as pa
+import pyarrow.compute as pc
 
-WEEK = 7
-NIGHTLY, WINDOWED = "silver", ("features", "examples")
-"""The group that is healed every night, and those that follow weekly."""
+from jobs import ops
+from jobs.catalog import Catalog
+from jobs.contract import DayRange, Table, TableInput
+from jobs.lake import Lake
+from jobs.landing import FEEDS, first_landed, landed_rows
+
+log = logging.getLogger(__name__)
+WINDOWED = ("features", "examples")
+"""Groups of tables with windows."""
+BACK = 30
+"""How many days a night goes back by itself for what changed; further back is a backfill's, which somebody plans."""
+DAY = dt.timedelta(days=1)
+Account = Mapping[str, Mapping[str, int]]
+"""Rows of an event day by day of arrival and what became of them (`jobs.reconcile`)."""
 
 
 def touched(each: TableInput, changed: DayRange) -> DayRange:
@@ -60,39 +75,197 @@ def affected(catalog: Catalog, changed: Mapping[str, DayRange], last: dt.date) -
 
 
 @dataclass(frozen=True)
-class LateRows:
-    """Rows of an event day that arrived after it."""
+class Record:
+    """What ``ops.run`` says of builds.
+
+    Parameters
+    ----------
+    built
+        By table and day, when the newest build was published.
+    accounts
+        By day and row-preserving table, every account with its time, oldest first.
+    """
+
+    built: Mapping[str, Mapping[dt.date, int]]
+    accounts: Mapping[dt.date, Mapping[str, list[tuple[int, Account]]]]
+
+    @classmethod
+    def of(cls, lake: Lake) -> Record:
+        built: dict[str, dict[dt.date, int]] = defaultdict(dict)
+        accounts: dict[dt.date, dict[str, list[tuple[int, Account]]]] = defaultdict(lambda: defaultdict(list))
+        columns = ["ds", "table", "status", "inputs", "reconciliation", "at_ms"]
+        rows = lake.rows(ops.RUN.name, columns).to_pylist()
+        for row in sorted((r for r in rows if r["status"] == "published"), key=lambda r: r["at_ms"]):
+            built[row["table"]][row["ds"]] = row["at_ms"]
+            if row["inputs"] is None:  # `nightjar restore` put it back to a day that was never built
+                del built[row["table"]][row["ds"]]
+            if row["reconciliation"]:
+                accounts[row["ds"]][row["table"]].append((row["at_ms"], json.loads(row["reconciliation"])))
+        return cls(built, accounts)
+
+    def missing(self, tables: Iterable[str], first: dt.date) -> dt.date | None:
+        """The day after the newest before ``first`` that the tables all have; None where none was ever built."""
+        before = [[day for day in self.built.get(table, ()) if day < first] for table in tables]
+        return min((max(days) + DAY for days in before if days), default=None)
+
+    def newest(self, tables: Iterable[str], least: dt.date) -> dt.date:
+        """The newest day that any of the tables has, or ``least`` where that is later."""
+        return max([least, *(day for table in tables for day in self.built.get(table, ()))])
+
+    def accounted(self, table: str) -> Counter[str]:
+        """Rows that the newest accounts of a table hold, by day of arrival."""
+        found: Counter[str] = Counter()
+        for tables in self.accounts.values():
+            for arrival, parts in tables[table][-1][1].items() if table in tables else ():
+                found[arrival] += sum(parts.values())
+        return found
+
+
+def night_ranges(lake: Lake, catalog: Catalog, group: str, days: DayRange) -> dict[str, DayRange]:
+    """The days of a group's tables and artifacts in the night of ``days``: those, and what they make to be built again.
+
+    Returns
+    -------
+    dict
+        By name; what is not in it is built for ``days``. It needs no engine, so a plan can ask as well.
+    """
+    nodes = catalog.group(group)
+    tables = [node.name for node in nodes if isinstance(node.contract, Table)]
+    if group == "bronze":
+        return _bronze_ranges(lake, catalog, days)
+    if group == "silver":
+        whole, events = _silver_ranges(lake, tables, days)
+        state = {node.name for node in nodes if node.contract.stateful}
+        return {node.name: whole if node.name in state else events for node in nodes}
+    if group in WINDOWED:
+        return dict.fromkeys((node.name for node in nodes), windowed_range(Record.of(lake), lake, tables, days))
+    return {}
+
+
+def landed_anew(lake: Lake, days: DayRange) -> dict[str, list[dt.date]]:
+    """By feed the days within the late limit before ``days`` of which other rows landed than bronze has.
+
+    Where nothing has landed, or what did is no longer kept, there is nothing to read again.
+    """
+    root, market = lake.settings.landing, lake.settings.market
+    before = [days.first - n * DAY for n in range(market.late_days, 0, -1)]
+    found = {}
+    for feed in FEEDS:
+        landed = {day: rows for day in before if (rows := landed_rows(root, market.name, feed.name, day))}
+        has = lake.counts(f"bronze.{feed.name}") if landed else {}
+        if anew := [day for day, rows in landed.items() if rows != has.get(str(day), 0)]:
+            found[feed.name] = anew
+    return found
+
+
+def _bronze_ranges(lake: Lake, catalog: Catalog, days: DayRange) -> dict[str, DayRange]:
+    feeds = {node.name: node.landing_inputs[0].feed for node in catalog.group("bronze")}
+    begin, anew = _begin(Record.of(lake), lake, feeds, days.first), landed_anew(lake, days)
+    if begin < days.first:
+        log.warning("%s to %s are missing before %s: they are built first.", begin, days.first - DAY, days)
+    found = {}
+    for name, feed in feeds.items():
+        late = [day for day in anew.get(feed, ()) if day < begin]
+        if late:
+            log.warning("%s landed anew since %s took it in: it is built again.", ", ".join(map(str, late)), name)
+        found[name] = DayRange(min([begin, *late]), days.last)
+    return found
+
+
+def _begin(record: Record, lake: Lake, tables: Iterable[str], first: dt.date) -> dt.date:
+    """The first day to build: after the newest before ``first``, else the first that landed: users are told of once."""
+    settings = lake.settings
+    found = record.missing(tables, first) or first_landed(settings.landing, settings.market.name) or first
+    return min(found, first)
+
+
+def _silver_ranges(lake: Lake, tables: list[str], days: DayRange) -> tuple[DayRange, DayRange]:
+    """The days of snapshots, and those of facts and what counts them, which begin at the earliest late row."""
+    record = Record.of(lake)
+    arrivals = _unsettled(record, lake, days)
+    first = min([_begin(record, lake, tables, days.first), *arrivals])
+    # a day that changed is part of every later snapshot
+    last = record.newest(tables, days.last) if arrivals else days.last
+    return DayRange(first, last), DayRange(_earliest_event(lake, first, days.last), last)
+
+
+def _unsettled(record: Record, lake: Lake, days: DayRange) -> set[dt.date]:
+    """Days of arrival up to the night whose rows in silver's accounts are not those that bronze has, or will have."""
+    found = {day for anew in landed_anew(lake, days).values() for day in anew}
+    for feed in FEEDS:
+        accounted = record.accounted(f"silver.{feed.name}")
+        delivered = lake.counts(f"bronze.{feed.name}").items()
+        found |= {dt.date.fromisoformat(ds) for ds, rows in delivered if rows != accounted[ds]}
+    return {day for day in found if days.first - BACK * DAY <= day <= days.last}
+
+
+def _earliest_event(lake: Lake, first: dt.date, last: dt.date) -> dt.date:
+    """The earliest day of a fact that was delivered from ``first`` on and within the late limit."""
+    late = lake.settings.market.late_days
+    # what arrives later than this cannot belong to a day before the first
+    arrivals = list(DayRange(first, min(last, first + late * DAY)))
+    found = [first]
+    for feed in FEEDS:
+        if feed.mode == "facts":
+            rows = lake.rows(f"bronze.{feed.name}", ["ds", "event_ds"], ds=arrivals)
+            if rows.num_rows:
+                event, arrival = (pc.cast(rows[name], pa.int32()) for name in ("event_ds", "ds"))
+                found.append(pc.min(rows["event_ds"].filter(pc.less_equal(pc.subtract(arrival, event), late))).as_py())
+    return min(day for day in found if day is not None)
+
+
+@dataclass(frozen=True)
+class Change:
+    """How far a day's facts moved since its windows were built: rows that came or went, and their earliest arrival."""
 
     ds: dt.date
-    late: int
+    moved: int
     rows: int
+    since: dt.date
 
     @property
     def share(self) -> float:
-        """Late rows by all rows of the day; 0 for an empty day."""
-        return self.late / self.rows if self.rows else 0.0
+        """Moved rows by all rows of the day."""
+        return self.moved / max(1, self.rows)
 
 
-def late_rows(lake: Lake, arrivals: DayRange) -> list[LateRows]:
-    """What the deliveries of ``arrivals`` added to earlier days, from the reconciliation of the newest builds."""
-    late: dict[dt.date, int] = {}
-    rows: dict[dt.date, int] = {}
-    for (_, ds), account in accounts(lake).items():
-        for arrived, parts in account.items():
-            arrival, written = dt.date.fromisoformat(arrived), parts.get("written", 0)
-            rows[ds] = rows.get(ds, 0) + written
-            if max(arrivals.first, ds + dt.timedelta(days=1)) <= arrival <= arrivals.last:
-                late[ds] = late.get(ds, 0) + written
-    return [LateRows(ds, late[ds], rows[ds]) for ds in sorted(late)]
+def changes(record: Record, tables: Iterable[str], days: DayRange) -> list[Change]:
+    """The days whose accounts are others than when the first of the tables' days was built that reads them."""
+    found = []
+    for ds in days:
+        readers = [[(day, at) for day, at in record.built.get(name, {}).items() if day >= ds] for name in tables]
+        known = min((min(later)[1] for later in readers if later), default=None)
+        moved, rows = Counter[str](), 0
+        for accounts in record.accounts.get(ds, {}).values() if known is not None else ():
+            then: Account = next((account for at, account in reversed(accounts) if at <= known), {})
+            now = accounts[-1][1]
+            rows += sum(parts.get("written", 0) for parts in now.values())
+            for arrival in {*then, *now}:
+                before, after = (account.get(arrival, {}).get("written", 0) for account in (then, now))
+                moved[arrival] += abs(after - before)
+        if moved.total():
+            since = dt.date.fromisoformat(min(arrival for arrival, n in moved.items() if n))
+            found.append(Change(ds, moved.total(), rows, since))
+    return found
 
 
-def windowed_range(lake: Lake, market: Market, days: DayRange) -> DayRange:
-    """The days for which tables with windows are rebuilt in the night of ``days.last``.
+def windowed_range(record: Record, lake: Lake, tables: Iterable[str], days: DayRange) -> DayRange:
+    """The days for which tables with windows are built in the night of ``days``, the missing ones before it included.
 
-    Once a week back to the earliest day that the week's deliveries reached, on other nights back to the
-    earliest day that gained more than the market's share by tonight's; else the night's own days.
+    What changed is followed once a week, whatever became of the week's night; at once where it is more than the
+    market's share of a day; and where later days derive from what is built now.
     """
-    weekly = days.last.weekday() == market.heal_weekday
-    arrivals = DayRange(days.last - dt.timedelta(days=WEEK - 1), days.last) if weekly else days
-    found = [each.ds for each in late_rows(lake, arrivals) if weekly or each.share > market.heal_late_share]
-    return DayRange(min([*found, days.first]), days.last)
+    market = lake.settings.market
+    missing = record.missing(tables, days.first) or days.first
+    first = max(min(missing, days.first), days.first - BACK * DAY)
+    newest = record.newest(tables, days.last)
+    weekly = days.last - (days.last.weekday() - market.heal_weekday) % 7 * DAY
+    # what happened before there were any windows is of no day that they were built for
+    oldest = min((day for table in tables for day in record.built.get(table, ())), default=days.first)
+    begin = max(min(oldest, days.first), days.first - BACK * DAY)
+    due = []
+    for change in changes(record, tables, DayRange(begin, days.last)):
+        below = change.ds >= first and newest > days.last
+        if change.since <= weekly or change.share > market.heal_late_share or below:
+            due.append(change.ds)
+    return DayRange(min([first, *due]), newest if due else days.last)

@@ -407,13 +407,7 @@ def landed_files(folder: Path) -> list[LandedFile]:
     LandingError
         A manifest cannot be read, or a file is missing, of another size, or of an unknown kind.
     """
-    found: list[LandedFile] = []
-    for manifest in sorted(folder.glob("_manifest*.json")):
-        try:
-            entries = json.loads(manifest.read_text())["files"]
-            found += [LandedFile(folder / e["name"], int(e["rows"]), int(e["bytes"]), e["sha256"]) for e in entries]
-        except (ValueError, KeyError, TypeError) as error:
-            raise LandingError(f"{manifest} is not a manifest ({error!r}): deliver it again.") from error
+    found = _promised(folder)
     for file in found:
         if not file.path.exists():
             raise LandingError(f"{file.path} is named by its manifest but is not there: deliver it again.")
@@ -424,6 +418,18 @@ def landed_files(folder: Path) -> list[LandedFile]:
                 f"{file.path} has {file.path.stat().st_size} bytes, its manifest says {file.bytes}: deliver it again."
             )
     return sorted(found, key=lambda f: f.path.name)
+
+
+def _promised(folder: Path) -> list[LandedFile]:
+    """Every file that the manifests of a day name, whether it is there or not."""
+    found: list[LandedFile] = []
+    for manifest in sorted(folder.glob("_manifest*.json")):
+        try:
+            entries = json.loads(manifest.read_text())["files"]
+            found += [LandedFile(folder / e["name"], int(e["rows"]), int(e["bytes"]), e["sha256"]) for e in entries]
+        except (ValueError, KeyError, TypeError) as error:
+            raise LandingError(f"{manifest} is not a manifest ({error!r}): deliver it again.") from error
+    return found
 
 
 def incomplete(landing: Path, market: str, ds: dt.date, feeds: Iterable[Feed] = FEEDS) -> list[str]:
@@ -445,5 +451,10 @@ def landed_days(landing: Path, market: str, feed_name: str) -> list[dt.date]:
 
 
 def landed_rows(landing: Path, market: str, feed_name: str, ds: dt.date) -> int:
-    """Rows that the manifests of a day promise."""
-    return sum(f.rows for f in landed_files(day_folder(landing, market, feed_name, ds)))
+    """Rows that the manifests of a day promise, whether their files are still kept or not."""
+    return sum(f.rows for f in _promised(day_folder(landing, market, feed_name, ds)))
+
+
+def first_landed(landing: Path, market: str) -> dt.date | None:
+    """The first day on which anything has landed."""
+    return min((day for feed in FEEDS for day in landed_days(landing, market, feed.name)[:1]), default=None)

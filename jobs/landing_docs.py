@@ -22,13 +22,14 @@ is a folder:
 - The manifest completes the delivery and names each file with its rows, bytes and SHA-256:
   `{"version": 1, "feed": "events", "ds": "2024-03-14", "rows": 2, "files": [{"name": "part-0.jsonl.gz", "rows": 2,
   "bytes": 118, "sha256": "…"}]}`. `jobs.landing.write_manifest` writes it.
-- Landed files are immutable. A late file comes with a manifest of its own, `_manifest.<part>.json`.
+- Landed files are immutable. A late file comes with a manifest of its own, `_manifest.<part>.json`. The next night
+  reads it where its day is no further back than rows may be late; a file of an older day is read when that day is run.
 - A delivery during the day is a part named `intraday…` (`_manifest.intraday-1015.json`). The intraday run reads it
   within minutes; it does not complete the day, and the night reads it with the rest (a repeated id counts once).
 - A night waits until every feed that the market has ever landed has a manifest for the day. After the time-out
   (8 hours) a *needed* feed stops the night; any other is gone without, and the log says so.
-- Facts belong to the day of their own time; up to 3 days late they still reach it. State rows replace what was
-  known of their key from their day of arrival on.
+- Facts belong to the day of their own time; up to 3 days late (the market's `late_days`) they still reach it. State
+  rows replace what was known of their key from their day of arrival on.
 - A `surface` is one of those named below, or of the market's own file (option `surfaces`, docs/lists.md).
 - Columns may be left out unless required. Columns that are not declared here are kept in bronze, as `extra`, and the
   report names them.

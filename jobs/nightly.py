@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 
 from jobs import steps
 from jobs.catalog import write_manifest
+from jobs.contract import Table
 from jobs.errors import LandingError, NightjarError
+from jobs.healing import WINDOWED, Record
 from jobs.lake import Lake
+from jobs.landing import first_landed
 from jobs.landing import landed_days as days_of_feed
+from jobs.planning import REBUILT
 from jobs.session import connect
-from jobs.settings import Settings, home_dir, load_settings, save_market
+from jobs.settings import DEMO, Settings, default_market, home_dir, landing_root, load_settings, save_market
 
 if TYPE_CHECKING:
     from jobs.services.airflow_api import AirflowClient
@@ -76,13 +80,17 @@ def nightly(request: Request) -> int:
 
 
 def land(request: Request, say: Callable[[str], None]) -> str:
-    """Make sure that there is something in the landing zone; returns the market."""
-    home = home_dir()
+    """Import what a mapping names; simulate where the market is a simulated one; returns the market.
+
+    A market is simulated where it has a truth, which imported data never have, or where it is the demo that a new
+    installation begins with. Any other market's nights run on what its sources have landed.
+    """
+    home, market = home_dir(), request.market or default_market()
     if request.mapping is not None:
         return _import(request, say)
-    market = request.market or "demo"
-    landing = home / "landing" / market
-    if not landing.exists() or request.ds is not None:
+    simulated = (home / "truth" / market).is_dir()
+    new_demo = market == DEMO and first_landed(landing_root(home), market) is None
+    if new_demo or (simulated and request.ds is not None):
         _simulate(request, market, say)
     return market
 
@@ -95,7 +103,7 @@ def _import(request: Request, say: Callable[[str], None]) -> str:
         raise NightjarError("A mapping needs its source: give --source DIR (make nightly MAPPING=… SOURCE=…).")
     home = home_dir()
     declared = read_mapping(request.mapping).market
-    spark = connect(Settings(home, home / "lake", home / "landing", Market(declared.name)))
+    spark = connect(Settings(home, home / "lake", landing_root(home), Market(declared.name)))
     say(f"importing {request.source} by {request.mapping}")
     result = import_data(spark, home, request.mapping, request.source)
     spark.stop()
@@ -148,25 +156,31 @@ def plan_nights(settings: Settings, ds: dt.date | None) -> list[dt.date]:
 
 
 def build_history(settings: Settings, first_night: dt.date, say: Callable[[str], None]) -> None:
-    """Build, as one range, the days before the first night that are not there yet."""
-    built = Lake(settings).days("silver.items")
-    begin = built[-1] + dt.timedelta(days=1) if built else landed_days(settings)[0]
-    last = first_night - dt.timedelta(days=1)
-    if begin > last:
+    """Build, as one range a group, the days before the first night that are not there yet."""
+    todo = history(settings, first_night)
+    if not todo:
         return
-    features_from = max(begin, first_night - dt.timedelta(days=FEATURE_DAYS))
-    say(f"building history {begin} to {last} as one range, features from {features_from}")
+    last = first_night - dt.timedelta(days=1)
+    say(f"building history to {last}: {', '.join(f'{group} from {begin}' for group, begin in todo.items())}")
     spark = connect(settings)
-    steps.build_days(
-        str(begin),
-        str(last),
-        settings.market.name,
-        f"history-{last}",
-        spark,
-        lambda message: say(f"history: {message}"),
-        str(features_from),
-    )
+    for group, begin in todo.items():
+        run_id, said = f"history-{last}", lambda message: say(f"history: {message}")
+        steps.build_range(group, str(begin), str(last), settings.market.name, run_id, spark, said)
     spark.stop()
+
+
+def history(settings: Settings, first_night: dt.date) -> dict[str, dt.date]:
+    """The groups that lack days before the first night, each with the first of them: a history may have stopped."""
+    record, landed = Record.of(Lake(settings)), landed_days(settings)[0]
+    found = {}
+    for group in REBUILT:
+        tables = [n.name for n in steps.catalog().group(group) if isinstance(n.contract, Table)]
+        # windows look back over silver's aggregates, so a long past costs no features of days that nobody reads
+        least = max(landed, first_night - dt.timedelta(days=FEATURE_DAYS)) if group in WINDOWED else landed
+        begin = max(least, record.missing(tables, first_night) or least)
+        if begin < first_night:
+            found[group] = begin
+    return found
 
 
 def ready(home: Path) -> AirflowClient:

@@ -13,7 +13,7 @@ import numpy as np
 from jobs import ops
 from jobs.catalog import Catalog
 from jobs.contract import DayRange, Node, Table
-from jobs.healing import affected
+from jobs.healing import affected, night_ranges
 from jobs.lake import Lake
 
 REBUILT = ("bronze", "silver", "features", "examples")
@@ -50,7 +50,7 @@ def targets(catalog: Catalog, target: str) -> list[Node]:
 
 
 def plan(lake: Lake, catalog: Catalog, target: str, days: DayRange, touched: bool = False) -> list[Planned]:
-    """What building a target for days comes to.
+    """What building a target for days comes to, what is built beside them (`jobs.healing`) included.
 
     Parameters
     ----------
@@ -61,15 +61,14 @@ def plan(lake: Lake, catalog: Catalog, target: str, days: DayRange, touched: boo
         instead of for ``days`` alone.
     """
     nodes = targets(catalog, target)
-    ranges = {node.name: days for node in nodes}
+    groups = {node.contract.group for node in nodes}
+    ranges = {name: of for group in groups for name, of in night_ranges(lake, catalog, group, days).items()}
     if touched:
         ranges = touched_days(lake, catalog, target, days)
         nodes = [node for node in nodes if node.name in ranges]
     seconds = timings(lake)
-    return [
-        Planned(n, ranges[n.name], rows_of(lake, n, ranges[n.name]), estimate(seconds.get(n.name), ranges[n.name]))
-        for n in nodes
-    ]
+    planned = [(node, ranges.get(node.name, days)) for node in nodes]
+    return [Planned(n, of, rows_of(lake, n, of), estimate(seconds.get(n.name), of)) for n, of in planned]
 
 
 def touched_days(lake: Lake, catalog: Catalog, target: str, days: DayRange) -> dict[str, DayRange]:

@@ -20,6 +20,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -103,12 +104,15 @@ class Runner:
     # -- a group -------------------------------------------------------------------------------
 
     def build_group(
-        self, nodes: Iterable[Node], days: DayRange, publish: bool = True, healed: DayRange | None = None
+        self,
+        nodes: Iterable[Node],
+        days: DayRange,
+        publish: bool = True,
+        ranges: Mapping[str, DayRange] = MappingProxyType({}),
     ) -> list[Staged]:
         """Stage the nodes in order, independent ones side by side; publish them unless a gate comes first.
 
-        ``healed`` is the wider range that nodes other than snapshots are rebuilt for, so that late rows
-        reach their own day.
+        ``ranges`` are the wider ranges of nodes that are built for more than ``days`` (`jobs.healing`).
 
         Raises
         ------
@@ -125,8 +129,7 @@ class Runner:
                 waiting = set(todo) | set(running.values())
                 for name in [n for n, node in todo.items() if not waiting & set(node.upstream)]:
                     node = todo.pop(name)
-                    snapshot = isinstance(node.contract, Table) and node.contract.rejects == "state"
-                    running[pool.submit(self.build, node, days if snapshot else healed or days)] = name
+                    running[pool.submit(self.build, node, ranges.get(name, days))] = name
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 failed = [f for f in done if f.exception() is not None]
                 if failed:

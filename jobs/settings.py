@@ -32,6 +32,10 @@ from jobs.errors import SettingsError
 
 PROMOTIONS = ("auto", "manual", "dry_run")
 """Who makes a model that passed its gate champion: the gate, a person, or nobody."""
+DEMO = "demo"
+"""The market that commands work on where none is named, and that a new installation simulates."""
+MOST_LATE_DAYS = 7
+"""The latest that a market may let a row arrive: contracts, which are the same for all markets, read so far ahead."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,12 @@ class Market:
     experiments
         Share of people held out of all experiments, and those that run: ``{holdout: 0.02, running: {name: …}}``
         (quality.experiments.design).
+    late_days
+        Days after its event (7 at most) up to which a row reaches its own day, and a file its day's bronze.
     heal_weekday
         Weekday (0 is Monday) of the night that rebuilds tables with windows for the week's late rows.
     heal_late_share
-        A day that gains more than this share of its rows by one night's deliveries is rebuilt at once.
+        A day of whose rows more than this share changed since its windows were built is rebuilt at once.
     language
         Language of texts for people whose own is not known, as ``en`` (models.messages).
     surfaces
@@ -77,6 +83,7 @@ class Market:
     params: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     region_timezones: Mapping[str, str] = field(default_factory=dict)
     experiments: Mapping[str, Any] = field(default_factory=dict)
+    late_days: int = 3
     heal_weekday: int = 6
     heal_late_share: float = 0.005
     language: str = "en"
@@ -89,6 +96,11 @@ class Market:
             raise SettingsError(
                 f"Market {self.name}: heal_weekday is a number from 0 (Monday) to 6, heal_late_share one from 0 to 1; "
                 f"they are {self.heal_weekday!r} and {self.heal_late_share!r}."
+            )
+        if self.late_days not in range(MOST_LATE_DAYS + 1):
+            raise SettingsError(
+                f"Market {self.name}: late_days is a number of days from 0 to {MOST_LATE_DAYS}; it is "
+                f"{self.late_days!r}."
             )
         if not isinstance(self.region_timezones, Mapping):
             raise SettingsError(f"Market {self.name}: region_timezones maps regions to IANA time zones.")
@@ -211,14 +223,22 @@ def _path_of(variable: str) -> Path | None:
     return Path(value).resolve() if value else None
 
 
+def default_market() -> str:
+    return os.environ.get("NIGHTJAR_MARKET", DEMO)
+
+
+def landing_root(home: Path) -> Path:
+    return Path(os.environ.get("NIGHTJAR_LANDING", home / "landing")).resolve()
+
+
 def load_settings(market: str | None = None) -> Settings:
     """Settings from the environment; ``market`` overrides ``NIGHTJAR_MARKET``."""
     home = home_dir()
     return Settings(
         home=home,
         lake=Path(os.environ.get("NIGHTJAR_LAKE", home / "lake")).resolve(),
-        landing=Path(os.environ.get("NIGHTJAR_LANDING", home / "landing")).resolve(),
-        market=load_market(market or os.environ.get("NIGHTJAR_MARKET", "demo"), home),
+        landing=landing_root(home),
+        market=load_market(market or default_market(), home),
         spark=os.environ.get("NIGHTJAR_SPARK"),
         read_through=_path_of("NIGHTJAR_READ_THROUGH"),
         promotion=os.environ.get("NIGHTJAR_PROMOTION", "auto"),

@@ -11,12 +11,10 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
 from jobs import healing, ops, releases
 from jobs.catalog import GROUPS, Catalog, discover
@@ -26,8 +24,8 @@ from jobs.lake import Lake
 from jobs.landing import FEEDS, incomplete
 from jobs.landing_reader import read_landing
 from jobs.locks import exclusive
+from jobs.planning import REBUILT
 from jobs.runner import Runner, run_folder
-from jobs.scan import published
 from jobs.session import connect, interrupt
 from jobs.settings import Settings, load_settings
 from jobs.stages import Staged
@@ -144,8 +142,8 @@ def run_group(
     """
     days = DayRange(dt.date.fromisoformat(ds), dt.date.fromisoformat(until or ds))
     with opened(market, run_id, task_id, try_number, spark) as runner:
-        healed = heal_range(runner, group, days)
-        made = runner.build_group(runner.catalog.group(group), days, publish=group not in GATES, healed=healed)
+        ranges = healing.night_ranges(runner.lake, runner.catalog, group, days)
+        made = runner.build_group(runner.catalog.group(group), days, publish=group not in GATES, ranges=ranges)
         if group in GATES:
             runner.save_stage(group, made)
         return {staged.table: sum(staged.rows.values()) for staged in made}
@@ -202,31 +200,6 @@ def _release(runner: Runner, made: list[Staged], day: dt.date) -> None:
     if patches.serves(runner.lake, patches.served_tables(runner, served), served, taken_down(runner.lake)):
         with exclusive(runner.settings.locks, ops.FEEDBACK.name):
             feedback.apply(runner, "taken down while the lists were made")
-
-
-def heal_range(runner: Runner, group: str, days: DayRange) -> DayRange:
-    """The days that a group is built for in the night of ``days``, so that late rows reach their own day."""
-    if group == healing.NIGHTLY:
-        return _delivered_days(runner, days)
-    if group in healing.WINDOWED:
-        return healing.windowed_range(runner.lake, runner.settings.market, days)
-    return days
-
-
-def _delivered_days(runner: Runner, days: DayRange) -> DayRange:
-    """The days whose facts arrivals of ``days`` hold: back to the earliest late row within the limit."""
-    from jobs.tables.silver import LATE_DAYS
-
-    frames: list[DataFrame] = []
-    for feed in FEEDS:
-        if feed.mode == "facts":
-            rows = published(runner.spark, runner.lake, runner.catalog.table(f"bronze.{feed.name}"), days)
-            frames += [] if rows is None else [rows.select("ds", "event_ds")]
-    on_time = F.col("event_ds") >= F.date_sub("ds", LATE_DAYS)
-    if not frames:
-        return days
-    row = reduce(DataFrame.unionByName, frames).where(on_time).agg(F.min("event_ds").alias("first")).collect()[0]
-    return DayRange(min(days.first, row["first"] or days.first), days.last)
 
 
 # -- intraday -----------------------------------------------------------------------------------
@@ -447,20 +420,27 @@ def build_days(
     run_id: str,
     spark: SparkSession | None = None,
     say=log.info,
-    features_from: str | None = None,
 ) -> None:
-    """Bronze, silver, features and examples of a range of days, each table in one go.
+    """Bronze, silver, features and examples of a range of days, each table in one go."""
+    for group in REBUILT:
+        build_range(group, first, last, market, run_id, spark, say)
 
-    ``features_from``: the first day of features and examples; windows look back over silver's aggregates, so a long
-    past costs no features of days that nobody reads.
-    """
-    begin = {"bronze": first, "silver": first}
-    for group in ("bronze", "silver", "features", "examples"):
-        say(group)
-        run_group(group, begin.get(group, max(first, features_from or first)), market, run_id, spark=spark, until=last)
-        if group in GATES:
-            say(f"{group} gate")
-            run_gate(group, last, market, run_id, spark=spark)
+
+def build_range(
+    group: str,
+    first: str,
+    last: str,
+    market: str,
+    run_id: str,
+    spark: SparkSession | None = None,
+    say=log.info,
+) -> None:
+    """Build and publish a group for a range of days, through its gate where it has one."""
+    say(group)
+    run_group(group, first, market, run_id, spark=spark, until=last)
+    if group in GATES:
+        say(f"{group} gate")
+        run_gate(group, last, market, run_id, spark=spark)
 
 
 def write_report(ds: str, market: str) -> str:
@@ -560,8 +540,8 @@ def run_nodes(runner: Runner, nodes: list[Node], days: DayRange) -> dict[str, in
         chosen = [node for node in nodes if node.contract.group == group.name]
         if not chosen:
             continue
-        healed = heal_range(runner, group.name, days)
-        made = runner.build_group(chosen, days, publish=not group.gate, healed=healed)
+        ranges = healing.night_ranges(runner.lake, runner.catalog, group.name, days)
+        made = runner.build_group(chosen, days, publish=not group.gate, ranges=ranges)
         if group.gate:
             expectations(runner, made, group.name, days.last)
             served = [s for s in made if runner.catalog.table(s.table).append]

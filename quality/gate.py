@@ -46,13 +46,14 @@ REPEATS = "rows_of_this_key"
 
 @dataclass
 class Judged:
-    """One staged table with its suites: of all its days, of its last day (numbers of rows), and beside other tables.
+    """One staged table with its suites: of all its days, of the night's day (numbers of rows), and beside other tables.
 
     ``beside`` has numbers of checks with the frame that holds the table against another one.
     """
 
     contract: Table
     days: DayRange
+    ds: dt.date
     frame: DataFrame
     checks: list[Check]
     beside: list[tuple[list[int], DataFrame]] = field(default_factory=list)
@@ -90,14 +91,14 @@ def run_gate(runner: Runner, staged: Sequence[Staged], group: str, ds: dt.date) 
         names table, check and what was observed.
     """
     started = time.monotonic()
-    tables = [judged(runner, each) for each in staged]
+    tables = [judged(runner, each, ds) for each in staged]
     library = Library()
     with ThreadPoolExecutor(PARALLEL_TABLES) as pool:
         list(pool.map(library.judge, tables))
     shared = {"run_id": runner.run_id, "gate": group, "at_ms": time.time_ns() // 1_000_000}
     excused = waived(runner.lake, ds)
     rows = [
-        {"ds": each.days.last, "table": each.name, **shared, **row, "waiver": waiver_of(each.name, row, excused)}
+        {"ds": ds, "table": each.name, **shared, **row, "waiver": waiver_of(each.name, row, excused)}
         for each in tables
         for row in each.rows
     ]
@@ -126,14 +127,14 @@ def stop_on_failure(rows: Sequence[dict[str, Any]], group: str, ds: dt.date) -> 
         raise CheckFailed(f"Gate {group} of {ds} stops the publish: {said}.")
 
 
-def judged(runner: Runner, staged: Staged) -> Judged:
+def judged(runner: Runner, staged: Staged, ds: dt.date) -> Judged:
     """A staged table with its checks and the columns that they judge."""
     contract = runner.table(staged.table)
     frame = runner.stages.frame(contract, staged.attempt).where(staged.days.where())
     checks = checks_of(contract)
-    made = Judged(contract, staged.days, with_rules(contract, frame, checks), checks)
+    made = Judged(contract, staged.days, ds, with_rules(contract, frame, checks), checks)
     made.beside = list(beside_others(runner, made, frame))
-    made.rows += unusual(runner, staged, contract)
+    made.rows += unusual(runner, staged, contract, ds)
     return made
 
 
@@ -160,9 +161,9 @@ def beside_others(runner: Runner, table: Judged, frame: DataFrame) -> Iterator[t
             yield [at], found.withColumn(broken(at), F.col("known").isNull())
 
 
-def unusual(runner: Runner, staged: Staged, contract: Table) -> list[dict[str, Any]]:
-    """The last day's rows and missing values against the same weekday's."""
-    lake, day, params = runner.lake, staged.days.last, anomalies.params_of(runner.settings.market)
+def unusual(runner: Runner, staged: Staged, contract: Table, day: dt.date) -> list[dict[str, Any]]:
+    """A day's rows and missing values against the same weekday's."""
+    lake, params = runner.lake, anomalies.params_of(runner.settings.market)
     weeks = DayRange(day - dt.timedelta(weeks=params.weeks), day - dt.timedelta(days=1))
     past = anomalies.past_contents(
         lake, contract, day, params.weeks, released(lake, weeks) if contract.append else None
@@ -275,11 +276,11 @@ class Library:
         if not table.checks:
             table.rows.append(row_of(NO_EXPECTATIONS, None, FAIL, False, "nothing to check: declare keys or checks"))
             return
-        of_last_day = {at for at, c in enumerate(table.checks) if c.kind == "rows_between" and len(table.days) > 1}
-        apart = of_last_day | {at for wanted, _ in table.beside for at in wanted}
+        of_one_day = {at for at, c in enumerate(table.checks) if c.kind == "rows_between" and len(table.days) > 1}
+        apart = of_one_day | {at for wanted, _ in table.beside for at in wanted}
         parts = [
             (table.name, table.frame, [at for at in range(len(table.checks)) if at not in apart]),
-            (f"{table.name}.last_day", table.frame.where(DayRange.day(table.days.last).where()), sorted(of_last_day)),
+            (f"{table.name}.last_day", table.frame.where(DayRange.day(table.ds).where()), sorted(of_one_day)),
             *((f"{table.name}.beside_{wanted[0]}", frame, wanted) for wanted, frame in table.beside),
         ]
         for name, frame, wanted in parts:

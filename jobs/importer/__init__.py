@@ -11,7 +11,6 @@ import dataclasses
 import datetime as dt
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from jobs.importer.files import SourceFiles, check_files
 from jobs.importer.mapping import DataMapping, read_mapping
 from jobs.importer.sources import KEPT, SourceFrame, SourceResult, read_sources, read_views
 from jobs.locks import exclusive
-from jobs.settings import Market, market_file, save_market
+from jobs.settings import Market, landing_root, market_file, save_market
 
 __all__ = ["DataMapping", "FeedResult", "ImportResult", "SourceResult", "import_data", "read_mapping"]
 
@@ -134,7 +133,7 @@ def import_data(
     if market_file(mapping.market.name, home).exists():
         # what an operator has edited since, surfaces for one, says what may land
         mapping = dataclasses.replace(mapping, market=save_market(mapping.market, home))
-    landing = landing or Path(os.environ.get("NIGHTJAR_LANDING", home / "landing")).resolve()
+    landing = landing or landing_root(home)
     with sql.quiet(), _sources(spark, mapping, files) as sources:
         frames = {name: source.clean for name, source in sources.items()} | read_views(spark, mapping)
         feeds = {name: build_feed(mapping, m, frames[m.source]) for name, m in mapping.feeds.items()}

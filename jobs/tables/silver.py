@@ -1,7 +1,7 @@
 """``silver.*`` of the landing feeds: typed, with surrogate keys, deduplicated, bad rows quarantined.
 
 Facts belong to the day of their own time. A row delivered on day A is owned by exactly one day: the
-day of its event where that is A or up to ``late_days`` before, else A itself, where it is refused.
+day of its event where that is A or up to the market's ``late_days`` before, else A itself, where it is refused.
 State rows replace what was known of their key from their day of arrival on; the table is a daily
 snapshot that reads its own yesterday.
 
@@ -11,7 +11,6 @@ the refused rows in quarantine included.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 
 from pyspark.sql import Column as SparkColumn
@@ -19,23 +18,13 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from features.grid import cell_of
-from jobs.contract import WARN, Check, Column, DayRange, Node, Table, TableInput, not_null, rows_between
+from jobs.contract import WARN, Check, Column, DayRange, Node, NoParams, Table, TableInput, not_null, rows_between
 from jobs.keys import surrogate
 from jobs.landing import FEEDS, Feed, Field, allowed
-from jobs.settings import Market
+from jobs.settings import MOST_LATE_DAYS, Market
 from jobs.tables.bronze import as_declared
 
 ENTITIES = {"users": "user_id", "items": "item_id", "creators": "creator_id"}
-
-
-@dataclass(frozen=True)
-class Params:
-    """``late_days``: how many days after its event a row may arrive and still reach its own day."""
-
-    late_days: int = 3
-
-
-LATE_DAYS = Params().late_days
 
 
 def silver_name(field: Field) -> str:
@@ -77,7 +66,7 @@ def contract(feed: Feed) -> Table:
         extra.append(Column("local_hour", "int", "Hour of day in the market's time zone.", unit="h"))
     if has_coordinates(feed):
         extra.append(Column("cell", "bigint", "Grid cell of about 500 m (features.grid).", subject=True))
-    source = TableInput(f"bronze.{feed.name}", ahead=0 if state else LATE_DAYS, alias="bronze")
+    source = TableInput(f"bronze.{feed.name}", ahead=0 if state else MOST_LATE_DAYS, alias="bronze")
     own = [TableInput(f"silver.{feed.name}", lag=1, optional=True, alias="yesterday")] if state else []
     required = [silver_name(f) for f in feed.fields if f.required and f.name not in feed.key]
     checks: list[Check] = [not_null(name) for name in required]
@@ -104,7 +93,7 @@ def typed(field: Field, market: Market) -> SparkColumn:
     return surrogate(market, field.ident, F.col(field.name)) if field.ident else as_declared(field)
 
 
-def refusal(feed: Feed, params: Params, market: Market) -> SparkColumn:
+def refusal(feed: Feed, market: Market) -> SparkColumn:
     """Name of the first rule that a parsed row breaks, null for a good row.
 
     Reads the delivered columns and their typed twins, prefixed ``t_``.
@@ -128,17 +117,17 @@ def refusal(feed: Feed, params: Params, market: Market) -> SparkColumn:
                 rules.append((broken, f"out_of_range:{field.name}"))
     if feed.mode == "facts":
         rules.append((F.col("event_ds") > F.col("arrival_ds"), f"future:{feed.time}"))
-        rules.append((F.col("event_ds") < F.date_sub("arrival_ds", params.late_days), "late"))
+        rules.append((F.col("event_ds") < F.date_sub("arrival_ds", market.late_days), "late"))
     return reduce(lambda chain, rule: chain.when(rule[0], rule[1]), rules[1:], F.when(*rules[0]))
 
 
-def parsed(feed: Feed, bronze: DataFrame, params: Params, market: Market) -> DataFrame:
+def parsed(feed: Feed, bronze: DataFrame, market: Market) -> DataFrame:
     """Bronze rows with typed twins, ``arrival_ds``, the refusing rule and the row as JSON where refused."""
     twins = {f"t_{f.name}": typed(f, market) for f in feed.fields}
     return (
         bronze.withColumnRenamed("ds", "arrival_ds")
         .withColumns(twins)
-        .withColumn("_reject", refusal(feed, params, market))
+        .withColumn("_reject", refusal(feed, market))
         .withColumn("_raw", F.when(F.col("_reject").isNotNull(), as_evidence(feed)))
         .withColumn("_file", F.col("file"))
         .withColumn("_tie", F.xxhash64(*[f.name for f in feed.fields]))
@@ -165,13 +154,13 @@ def typed_columns(feed: Feed) -> list[SparkColumn]:
     return columns
 
 
-def build_facts(feed: Feed, bronze: DataFrame, days: DayRange, params: Params, market: Market) -> DataFrame:
+def build_facts(feed: Feed, bronze: DataFrame, days: DayRange, market: Market) -> DataFrame:
     """Rows owned by ``days``: the winner of a repeated id is the first delivered."""
     on_time = F.coalesce(
-        F.col("event_ds").between(F.date_sub("arrival_ds", params.late_days), F.col("arrival_ds")), F.lit(False)
+        F.col("event_ds").between(F.date_sub("arrival_ds", market.late_days), F.col("arrival_ds")), F.lit(False)
     )
     owned = (
-        parsed(feed, bronze, params, market)
+        parsed(feed, bronze, market)
         .withColumn("ds", F.when(on_time, F.col("event_ds")).otherwise(F.col("arrival_ds")))
         .where(days.where())
     )
@@ -186,9 +175,7 @@ def build_facts(feed: Feed, bronze: DataFrame, days: DayRange, params: Params, m
     )
 
 
-def build_state(
-    feed: Feed, bronze: DataFrame, yesterday: DataFrame, days: DayRange, params: Params, market: Market
-) -> DataFrame:
+def build_state(feed: Feed, bronze: DataFrame, yesterday: DataFrame, days: DayRange, market: Market) -> DataFrame:
     """The snapshot of every day: of each key the last row delivered by then; refused rows beside it.
 
     A row holds from its day of arrival to the day before its key's next arrival; one that the same
@@ -197,7 +184,7 @@ def build_state(
     columns = [*[silver_name(f) for f in feed.fields if f.keep], "arrival_ds"]
     columns += ["original_id"] if feed.name in ENTITIES else []
     marks = ["_reject", "_raw", "_file", "_tie"]
-    delivered = parsed(feed, bronze, params, market).select(*marks, "arrival_ds", *typed_columns(feed))
+    delivered = parsed(feed, bronze, market).select(*marks, "arrival_ds", *typed_columns(feed))
     known = yesterday.where(f"ds = DATE'{days.first}' - INTERVAL 1 DAY").select(
         *[F.lit(None).cast("string").alias(m) for m in marks[:3]], F.lit(0).cast("bigint").alias("_tie"), *columns
     )
@@ -223,16 +210,16 @@ def build_state(
 def node(feed: Feed) -> Node:
     if feed.mode == "facts":
 
-        def build(bronze: DataFrame, *, days: DayRange, params: Params, market: Market) -> DataFrame:
-            return build_facts(feed, bronze, days, params, market)
+        def build(bronze: DataFrame, *, days: DayRange, params: NoParams, market: Market) -> DataFrame:
+            return build_facts(feed, bronze, days, market)
     else:
 
         def build(
-            bronze: DataFrame, yesterday: DataFrame, *, days: DayRange, params: Params, market: Market
+            bronze: DataFrame, yesterday: DataFrame, *, days: DayRange, params: NoParams, market: Market
         ) -> DataFrame:
-            return build_state(feed, bronze, yesterday, days, params, market)
+            return build_state(feed, bronze, yesterday, days, market)
 
-    return Node(contract(feed), build, Params)
+    return Node(contract(feed), build)
 
 
 NODES = [node(feed) for feed in FEEDS]

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.contract import DayRange
+from jobs.contract import DayRange, NoParams
 from jobs.keys import surrogate
 from jobs.landing import BY_NAME
 from jobs.runner import conform
@@ -93,9 +93,7 @@ EVENTS = [
 @pytest.fixture(scope="module")
 def facts(spark):
     """Kept rows and refusals of ``EVENTS`` by event id, in the order of their files."""
-    made = FACTS["silver.events"].build(
-        delivered(spark, "events", EVENTS), days=DAYS, params=silver.Params(), market=DEMO
-    )
+    made = FACTS["silver.events"].build(delivered(spark, "events", EVENTS), days=DAYS, params=NoParams(), market=DEMO)
     rows = collected("events", made, "event_id")
     assert len(rows) == len(EVENTS), "every delivered row is written or refused once"
     return {e["event_id"]: [r for r in rows if r["event_id"] == e["event_id"]] for e in EVENTS}
@@ -230,7 +228,7 @@ def test_days_built_one_by_one_own_every_row_once(spark):
     made = reduce(
         DataFrame.unionByName,
         [
-            node.build(source, days=days, params=silver.Params(), market=DEMO)
+            node.build(source, days=days, params=NoParams(), market=DEMO)
             for days in (
                 DayRange(dt.date(2024, 3, 1), dt.date(2024, 3, 4)),
                 DayRange.day("2024-03-05"),
@@ -248,7 +246,7 @@ def test_days_built_one_by_one_own_every_row_once(spark):
 def test_days_and_hours_are_the_market_s(spark):
     market = Market("demo", timezone="Asia/Shanghai")
     source = delivered(spark, "events", [event("e", "2024-03-08", at="2024-03-05T20:00:00Z")], market)
-    (row,) = FACTS["silver.events"].build(source, days=DAYS, params=silver.Params(), market=market).collect()
+    (row,) = FACTS["silver.events"].build(source, days=DAYS, params=NoParams(), market=market).collect()
     # 04:00 on the 6th
     assert (str(row["ds"]), row["local_hour"], row["_reject"]) == ("2024-03-06", 4, None)
 
@@ -270,7 +268,7 @@ def test_days_and_hours_around_a_change_of_the_clock_are_those_of_the_zone(spark
     days = DayRange(day - dt.timedelta(days=1), day + dt.timedelta(days=2))
     rows = [event(m.isoformat(), str(days.last), at=m.isoformat()) for m in moments]
     made = FACTS["silver.events"].build(
-        delivered(spark, "events", rows, market), days=days, params=silver.Params(), market=market
+        delivered(spark, "events", rows, market), days=days, params=NoParams(), market=market
     )
     found = {r["event_id"]: (r["ds"], r["local_hour"], r["_reject"]) for r in made.collect()}
     local = {m.isoformat(): m.astimezone(wall) for m in moments}
@@ -286,7 +284,7 @@ def test_a_refused_showing_is_kept_without_coordinates(spark):
         {**shown, "impression_id": "p3", "raw": "p3,u,i,48.13721,\u0661\u0661.57549"},
     ]
     source = delivered(spark, "impressions", rows)
-    made = FACTS["silver.impressions"].build(source, days=DAYS, params=silver.Params(), market=DEMO)
+    made = FACTS["silver.impressions"].build(source, days=DAYS, params=NoParams(), market=DEMO)
     found = {r["_reject"]: r["_raw"] for r in made.collect()}
     assert set(found) == {"out_of_range:position", "bad_type:latitude", "unparseable"}
     assert json.loads(found["out_of_range:position"])["swipe_speed"] == "1.25"
@@ -310,7 +308,7 @@ def test_coordinates_are_bounded_and_end_as_a_cell_and_a_measure_is_finite(spark
     given.append({"latitude": "48.1", "longitude": "11.5"})
     rows = [{**shown, "impression_id": f"p{n}", **more} for n, more in enumerate(given)]
     source = delivered(spark, "impressions", rows)
-    made = FACTS["silver.impressions"].build(source, days=DAYS, params=silver.Params(), market=DEMO)
+    made = FACTS["silver.impressions"].build(source, days=DAYS, params=NoParams(), market=DEMO)
     found = {r["impression_id"]: r for r in made.collect()}
     assert {key: row["_reject"] for key, row in found.items()} == {
         "p0": "out_of_range:latitude",
@@ -361,7 +359,7 @@ def yesterday(spark):
     empty = spark.createDataFrame([], ", ".join(f"{c.name} {c.type}" for c in node.contract.schema))
     rows = [creator("2024-02-29", "moves", "old"), creator("2024-02-29", "refused", "good")]
     source, before = delivered(spark, "creators", rows), DayRange.day("2024-02-29")
-    made = node.build(source, empty, days=before, params=silver.Params(), market=DEMO)
+    made = node.build(source, empty, days=before, params=NoParams(), market=DEMO)
     return made.select(*[c.name for c in node.contract.schema])
 
 
@@ -369,7 +367,7 @@ def yesterday(spark):
 def state(spark, yesterday):
     node = FACTS["silver.creators"]
     source = delivered(spark, "creators", CREATORS)
-    made = node.build(source, yesterday, days=FOUR_DAYS, params=silver.Params(), market=DEMO)
+    made = node.build(source, yesterday, days=FOUR_DAYS, params=NoParams(), market=DEMO)
     return collected("creators", made, "creator_id")
 
 
@@ -419,7 +417,7 @@ def test_a_range_of_snapshots_is_the_same_as_its_days_one_by_one(spark, yesterda
     schema = ", ".join(f"{c.name} {c.type}" for c in node.contract.schema)
     for day in FOUR_DAYS:
         arrived = source.where(DayRange.day(day).where())
-        made = node.build(arrived, before, days=DayRange.day(day), params=silver.Params(), market=DEMO).collect()
+        made = node.build(arrived, before, days=DayRange.day(day), params=NoParams(), market=DEMO).collect()
         rows += made
         kept = [r for r in made if r["_reject"] is None]
         before = spark.createDataFrame([tuple(r[c.name] for c in node.contract.schema) for r in kept], schema)

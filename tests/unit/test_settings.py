@@ -44,6 +44,12 @@ def test_an_unknown_time_zone_of_a_region_is_named_with_it():
         Market("demo", region_timezones=("Asia/Shanghai",))
 
 
+@pytest.mark.parametrize("days", [-1, 8, 2.5, "3"])
+def test_rows_may_be_late_by_a_week_at_most(days):
+    with pytest.raises(SettingsError, match=f"Market demo: late_days is a number of days from 0 to 7; it is {days!r}"):
+        Market("demo", late_days=days)
+
+
 def test_a_missing_market_says_how_to_make_one(home):
     with pytest.raises(SettingsError, match="There is no market 'nowhere' .* run `nightjar simulate` or `nightjar im"):
         load_market("nowhere")
