@@ -24,10 +24,9 @@ $(STAMP): $(LOCK) setup.cfg pyproject.toml | java
 	@bash .ci/setup $(VENV) $(PYTHON_VERSION)
 	@touch $@
 
-nightly: setup ## One night end to end; takes DS= MAPPING= SOURCE= MARKET= SIZE= USERS= DAYS=
+nightly: setup ## One night end to end; takes DS= MAPPING= SOURCE= MARKET= USERS= DAYS=
 	@$(BIN)/nightjar nightly $(if $(DS),--ds $(DS)) $(if $(MAPPING),--mapping $(MAPPING)) \
-	  $(if $(SOURCE),--source $(SOURCE)) $(if $(MARKET),--market $(MARKET)) $(if $(SIZE),--size $(SIZE)) \
-	  $(if $(USERS),--users $(USERS)) $(if $(DAYS),--days $(DAYS))
+	  $(if $(SOURCE),--source $(SOURCE)) $(if $(MARKET),--market $(MARKET)) $(if $(USERS),--users $(USERS)) $(if $(DAYS),--days $(DAYS))
 
 test: setup ## The fast tests
 	$(BIN)/python -m pytest -m "not slow" -n 2 tests

@@ -2,7 +2,7 @@
 
 A lock is a file. ``flock`` makes it exclusive and lets it go when its process dies; the number in it
 grows with each holder, so a writer that lost the lock (a zombie) is recognised before it commits.
-The file also names the last holder's Spark session, for the next one to interrupt what it left running.
+The file also names the holder's process, for a person who wonders who holds it.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def rows(lake: Lake, catalog: Catalog, table: str, ds: str | None, where: str | 
         The table does not exist, or ``where`` is no condition on its columns.
     """
     contract = BY_NAME[table] if table in BY_NAME else catalog.table(table)
-    if lake.open(table) is None:
+    if not lake.known(table):
         raise ContractError(f"{table} was never built: run it with `nightjar run {table}`.")
     days = lake.days(table)
     day = ds or (str(days[-1]) if days else None)

@@ -11,43 +11,77 @@ from jobs.cli.common import as_text, day, days_of, load, show
 
 
 def register(add: Any) -> None:
-    def reasoned(name: str, command: Any, help: str) -> argparse.ArgumentParser:
-        made = add(name, command, help)
+    def reasoned(name: str, command: Any, help: str, example: str) -> argparse.ArgumentParser:
+        made = add(name, command, help, example)
         made.add_argument("--reason", required=True)
         made.add_argument("--person", help="who answers for it (default: the login)")
         return made
 
-    made = reasoned("waive", do_waive, "Let one failed check of one table pass, from a night to another.")
+    made = reasoned(
+        "waive",
+        do_waive,
+        "Let one failed check of one table pass, from a night to another.",
+        'waive "rows_between(low=1)" --table silver.items --ds 2024-03-15 --until 2024-03-17 --reason "no new items"',
+    )
     made.add_argument("check", metavar="CHECK", help="its name, as the report and audit.data_quality give it")
     made.add_argument("--table", required=True)
     made.add_argument("--ds", type=day, required=True, help="the night in which it failed")
     made.add_argument("--until", type=day, required=True, help="last night on which the failure passes")
-    reasoned("hold", do_hold, "Stop publishing releases: readers keep the lists that they have.")
-    reasoned("resume", do_resume, "Publish releases again.")
+    reasoned(
+        "hold",
+        do_hold,
+        "Stop publishing releases: readers keep the lists that they have.",
+        'hold --reason "wrong prices"',
+    )
+    reasoned("resume", do_resume, "Publish releases again.", 'resume --reason "prices are right"')
     _finding_commands(add)
 
 
 def _finding_commands(add: Any) -> None:
-    made = add("flag", do_flag, "Say that lists treat somebody unfairly; it is tracked to an answer.")
+    made = add(
+        "flag",
+        do_flag,
+        "Say that lists treat somebody unfairly; it is tracked to an answer.",
+        'flag "no local news" --subject "feed, region north"',
+    )
     made.add_argument("said", metavar="TEXT", help="what was seen, in words")
     made.add_argument("--subject", required=True, help="what it is about: a list, a group, a category")
     made.add_argument("--person", help="who says it (default: the login)")
-    made = add("findings", do_findings, "Findings of reviews and flags; open ones unless --all.")
+    made = add(
+        "findings", do_findings, "Findings of reviews and flags; open ones unless --all.", "findings", "findings --all"
+    )
     made.add_argument("--all", action="store_true")
-    made = add("answer", do_answer, "Answer a finding.")
+    made = add("answer", do_answer, "Answer a finding.", 'answer 1f0c9a6be512 "the place feed had not landed"')
     made.add_argument("finding", metavar="ID")
     made.add_argument("text", metavar="TEXT")
     made.add_argument("--person")
-    made = add("review", do_review, "Make findings of what the audits of the last days saw.")
+    made = add(
+        "review",
+        do_review,
+        "Make findings of what the audits of the last days saw.",
+        "review --ds 2024-03-15",
+        "review --ds 2024-03-31 --kind quarterly",
+    )
     made.add_argument("--ds", type=day, required=True)
     made.add_argument("--kind", choices=("weekly", "quarterly"), default="weekly")
-    made = add("ethics", do_ethics, "Ethics reviews of model versions: list, or record an outcome.")
+    made = add(
+        "ethics",
+        do_ethics,
+        "Ethics reviews of model versions: list, or record an outcome.",
+        "ethics",
+        'ethics --model demo-ranker --version 3 --decision passed --reason "gaps within limits"',
+    )
     made.add_argument("--model")
     made.add_argument("--version")
     made.add_argument("--decision", choices=("passed", "refused"))
     made.add_argument("--reason")
     made.add_argument("--person")
-    made = add("audit", do_audit, "A bundle for an outside auditor: tables, definitions, versions, checksums.")
+    made = add(
+        "audit",
+        do_audit,
+        "A bundle for an outside auditor: tables, definitions, versions, checksums.",
+        "audit export --from 2024-03-01 --to 2024-03-14",
+    )
     made.add_argument("action", choices=("export",))
     made.add_argument("--ds", type=day)
     made.add_argument("--from", dest="first", type=day)

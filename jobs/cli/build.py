@@ -11,19 +11,33 @@ from jobs.cli.common import as_text, day, days_of, load, new_run, show
 
 
 def register(add: Any) -> None:
-    made = add("nightly", do_nightly, "Everything: services, data, history, nights through Airflow, report.")
+    made = add(
+        "nightly",
+        do_nightly,
+        "Everything: services, data, history, nights through Airflow, report.",
+        "nightly --ds 2024-03-15",
+        "nightly --mapping mappings/completejourney.yaml --source data/",
+        "nightly --users 2000 --days 14",
+    )
     made.add_argument("--ds", type=day)
     made.add_argument("--mapping", type=Path)
     made.add_argument("--source", type=Path)
     made.add_argument("--users", type=int)
     made.add_argument("--days", type=int)
-    made = add("night", do_night, "One night without Airflow.")
+    made = add("night", do_night, "One night without Airflow.", "night --ds 2024-03-15")
     made.add_argument("--ds", type=day, required=True)
     for name, command, help in (
         ("run", do_run, "Build a table (TABLE+: and all that reads it) for a day or a range."),
         ("plan", do_plan, "What `run` would build, without running it."),
     ):
-        made = add(name, command, help)
+        made = add(
+            name,
+            command,
+            help,
+            f"{name} silver.events --ds 2024-03-14",
+            f"{name} features.user_activity+ --from 2024-03-01 --to 2024-03-14",
+            f"{name} silver.events+ --ds 2024-03-14 --touched",
+        )
         made.add_argument("table")
         made.add_argument("--ds", type=day)
         made.add_argument("--from", dest="first", type=day)
@@ -33,15 +47,32 @@ def register(add: Any) -> None:
             action="store_true",
             help="TABLE+: readers for every day that a change of these days touches, up to their newest",
         )
-    made = add("backfill", do_backfill, "Rebuild days aside, show what would change, and swap them in with --yes.")
+    made = add(
+        "backfill",
+        do_backfill,
+        "Rebuild days aside, show what would change, and swap them in with --yes.",
+        "backfill silver.events+ --from 2024-03-01 --to 2024-03-14",
+        "backfill silver.events+ --from 2024-03-01 --to 2024-03-14 --yes",
+    )
     made.add_argument("tables", nargs="+", metavar="TABLE", help="a table, or TABLE+ with all that reads it")
     made.add_argument("--from", dest="first", type=day, required=True)
     made.add_argument("--to", dest="last", type=day, required=True)
     made.add_argument("--yes", action="store_true", help="swap the rebuilt days in; without it they are discarded")
-    made = add("restore", do_restore, "Put the days that a run published back as they were before it.")
+    made = add(
+        "restore",
+        do_restore,
+        "Put the days that a run published back as they were before it.",
+        "restore backfill-0c81f7a0d2b4",
+    )
     made.add_argument("run_id", help="the run, as in ops.run")
-    add("manifest", do_manifest, "Compile the contracts to the manifest that DAGs read.")
-    made = add("migrate", do_migrate, "Bring existing tables to their changed contracts.")
+    add("manifest", do_manifest, "Compile the contracts to the manifest that DAGs read.", "manifest")
+    made = add(
+        "migrate",
+        do_migrate,
+        "Bring existing tables to their changed contracts.",
+        "migrate",
+        "migrate --renew silver.events",
+    )
     made.add_argument(
         "--renew",
         metavar="TABLE",

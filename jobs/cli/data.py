@@ -11,11 +11,23 @@ from jobs.cli.common import day, show
 
 
 def register(add: Any) -> None:
-    made = add("import", do_import, "Bring tabular data into the landing zone by a mapping file.")
+    made = add(
+        "import",
+        do_import,
+        "Bring tabular data into the landing zone by a mapping file.",
+        "import --mapping mappings/completejourney.yaml --source data/ --dry-run",
+        "import --mapping mappings/completejourney.yaml --source data/",
+    )
     made.add_argument("--mapping", type=Path, required=True)
     made.add_argument("--source", type=Path, required=True)
     made.add_argument("--dry-run", action="store_true", help="count and reject, write nothing")
-    made = add("simulate", do_simulate, "Land a seeded small world, or its next days.")
+    made = add(
+        "simulate",
+        do_simulate,
+        "Land a seeded small world, or its next days.",
+        "simulate --users 2000 --days 14",
+        "simulate --from 2024-03-15 --to 2024-03-15 --policy released",
+    )
     made.add_argument("--users", type=int)
     made.add_argument("--items", type=int)
     made.add_argument("--creators", type=int)

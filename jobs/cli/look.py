@@ -10,16 +10,31 @@ from jobs.cli.common import as_text, day, days_of, load, new_run, show
 
 
 def register(add: Any) -> None:
-    made = add("show", do_show, "Rows of a table with original ids and titles.")
+    made = add(
+        "show",
+        do_show,
+        "Rows of a table with original ids and titles.",
+        "show ops.run --ds 2024-03-15",
+        'show features.user_activity --ds 2024-03-15 --where "active_days_7d > 3" --limit 50',
+    )
     made.add_argument("table")
     made.add_argument("--ds")
     made.add_argument("--where", help="a pandas query on the shown columns")
     made.add_argument("--limit", type=int, default=20)
-    add("tables", do_tables, "The dictionary: every table with its columns.").add_argument("table", nargs="?")
-    add("lineage", do_lineage, "What a table reads and what reads it.").add_argument("table")
-    made = add("report", do_report, "The report of a night.")
+    add(
+        "tables", do_tables, "The dictionary: every table with its columns.", "tables", "tables serving.recommendations"
+    ).add_argument("table", nargs="?")
+    add("lineage", do_lineage, "What a table reads and what reads it.", "lineage silver.events").add_argument("table")
+    made = add("report", do_report, "The report of a night.", "report --ds 2024-03-15")
     made.add_argument("--ds", type=day, required=True)
-    made = add("quarantine", do_quarantine, "Rows that a rule refused: list, show, or replay them after a repair.")
+    made = add(
+        "quarantine",
+        do_quarantine,
+        "Rows that a rule refused: list, show, or replay them after a repair.",
+        "quarantine --ds 2024-03-15",
+        "quarantine show --table silver.events --ds 2024-03-14 --rule out_of_range:dwell_ms",
+        "quarantine replay --table silver.events --ds 2024-03-14 --repaired rows.jsonl",
+    )
     made.add_argument("action", nargs="?", choices=("list", "show", "replay"), default="list")
     made.add_argument("--ds", type=day)
     made.add_argument("--from", dest="first", type=day)

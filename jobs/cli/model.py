@@ -10,7 +10,13 @@ from jobs.cli.common import day, load, new_run, show
 
 
 def register(add: Any) -> None:
-    made = add("train", do_train, "Fit and register a ranker; promote it if it passes its gate.")
+    made = add(
+        "train",
+        do_train,
+        "Fit and register a ranker; promote it if it passes its gate.",
+        "train --ds 2024-03-15",
+        "train --ds 2024-03-15 --mode dry_run",
+    )
     made.add_argument("--ds", type=day, required=True)
     made.add_argument(
         "--mode",
@@ -18,18 +24,32 @@ def register(add: Any) -> None:
         help="manual: leave the decision to `nightjar promote` or `nightjar reject`; default: NIGHTJAR_PROMOTION",
     )
     made.add_argument("--warm", action="store_true", help="go on from the champion, or say why that cannot be done")
-    made = add("promote", do_promote, "Make a challenger that passed its gate the champion.")
+    made = add(
+        "promote", do_promote, "Make a challenger that passed its gate the champion.", 'promote 7 --reason "reviewed"'
+    )
     made.add_argument("version", help="version in the registry")
     made.add_argument("--reason", required=True)
-    made = add("reject", do_reject, "Refuse a challenger; the reason stays with it.")
+    made = add(
+        "reject", do_reject, "Refuse a challenger; the reason stays with it.", 'reject 7 --reason "unfair to new items"'
+    )
     made.add_argument("version", help="version in the registry")
     made.add_argument("--reason", required=True)
-    made = add("repin", do_repin, "Give a day another version of the model, on record; reruns of the day use it.")
+    made = add(
+        "repin",
+        do_repin,
+        "Give a day another version of the model, on record; reruns of the day use it.",
+        'repin --ds 2024-03-15 --version 6 --reason "7 was fitted on wrong prices"',
+    )
     made.add_argument("--ds", type=day, required=True)
     made.add_argument("--version", required=True, help="version in the registry, or popularity for none")
     made.add_argument("--reason", required=True)
     made.add_argument("--force", action="store_true", help="take a version that a person rejected")
-    made = add("reset-objectives", do_reset, "Give a content type the first weights of its objectives, on record.")
+    made = add(
+        "reset-objectives",
+        do_reset,
+        "Give a content type the first weights of its objectives, on record.",
+        'reset-objectives --ds 2024-03-15 --type video --reason "the campaign is over"',
+    )
     made.add_argument("--ds", type=day, required=True)
     made.add_argument("--type", required=True, help="content type, as in ops.objective_weights")
     made.add_argument("--reason", required=True)

@@ -11,20 +11,50 @@ from jobs.cli.common import as_text, load, new_run, show
 
 
 def register(add: Any) -> None:
-    add("releases", do_releases, "Every release; the current one is marked.")
-    made = add("rollback", do_rollback, "Move the release pointer back: lists, index and model together.")
+    add("releases", do_releases, "Every release; the current one is marked.", "releases")
+    made = add(
+        "rollback",
+        do_rollback,
+        "Move the release pointer back: lists, index and model together.",
+        'rollback --reason "wrong prices"',
+        'rollback --to 2024-03-14-0c81f7a0d2b4 --reason "wrong prices"',
+    )
     made.add_argument("--to", help="release id (default: the night's before)")
     made.add_argument("--reason", required=True)
-    made = add("takedown", do_takedown, "Take an item off every list that is served, and of the nights to come.")
+    made = add(
+        "takedown",
+        do_takedown,
+        "Take an item off every list that is served, and of the nights to come.",
+        'takedown p0000042 --reason "recalled"',
+        'takedown p0000042 --reason "it is safe" --lift',
+    )
     made.add_argument("item", metavar="ITEM", help="the source's id")
     made.add_argument("--reason", required=True)
     made.add_argument("--lift", action="store_true", help="let it come back, from the next night on")
-    made = add("feedback", do_feedback, "Look for feedback since the current release, and patch what is served.")
+    made = add(
+        "feedback",
+        do_feedback,
+        "Look for feedback since the current release, and patch what is served.",
+        "feedback",
+        "feedback --events events.jsonl",
+    )
     made.add_argument("--events", type=Path, help="JSON lines of the feed events, to land first")
-    made = add("export", do_export, "The current lists of every user, as files that a service loads.")
+    made = add(
+        "export",
+        do_export,
+        "The current lists of every user, as files that a service loads.",
+        "export --to lists",
+        "export --to lists --as sqlite",
+    )
     made.add_argument("--to", type=Path, required=True, metavar="DIR", help="a folder that is not there yet")
     made.add_argument("--as", dest="form", choices=("parquet", "jsonl", "sqlite"), default="parquet")
-    made = add("explain", do_explain, "Why an item is in a user's list or is not: channels, ranks, rules.")
+    made = add(
+        "explain",
+        do_explain,
+        "Why an item is in a user's list or is not: channels, ranks, rules.",
+        "explain --user u0000001",
+        "explain --user u0000001 --item p0000042",
+    )
     made.add_argument("--user", required=True, help="the source's id")
     made.add_argument("--item", help="the source's id (default: the whole list)")
     made.add_argument("--surface", default="feed")

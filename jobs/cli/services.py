@@ -10,9 +10,9 @@ from jobs.cli.common import show
 
 
 def register(add: Any) -> None:
-    add("up", do_up, "Start the embedded services; prints addresses and the generated login.")
-    add("down", do_down, "Stop the embedded services.")
-    add("doctor", do_doctor, "What is missing on this machine and how to mend it.")
+    add("up", do_up, "Start the embedded services; prints addresses and the generated login.", "up")
+    add("down", do_down, "Stop the embedded services.", "down")
+    add("doctor", do_doctor, "What is missing on this machine and how to mend it.", "doctor")
 
 
 def do_up(options: argparse.Namespace) -> None:

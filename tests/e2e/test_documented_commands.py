@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,27 @@ def test_a_documented_look_works_on_a_real_night(world, monkeypatch, capsys, tex
     monkeypatch.setenv("NIGHTJAR_MARKET", "demo")
     assert main(filled(text)) == 0, capsys.readouterr().err
     assert capsys.readouterr().out.strip()
+
+
+SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "operations.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("reader", "seen"), [("to_pandas", r""), ("duckdb", r"click +│ +\d+"), ("spark.sql", rf"{NIGHT} *\| *\d+")]
+)
+def test_a_documented_way_to_read_tables_works_on_a_real_night(world, monkeypatch, capsys, reader, seen):
+    world.enter(monkeypatch)
+    [snippet] = [each for each in SNIPPETS if reader in each]
+    names: dict[str, Any] = {}
+    year, month, day = (int(part) for part in NIGHT.split("-"))
+    exec(snippet.replace("2024, 3, 15", f"{year}, {month}, {day}").replace("2024-03-15", NIGHT), names)
+    assert re.search(seen, capsys.readouterr().out)
+    if "frame" in names:
+        assert set(map(str, names["frame"]["ds"])) == {NIGHT} and names["before"].version() == 0
+
+
+def test_every_documented_way_to_read_tables_is_tried():
+    assert len(SNIPPETS) == 3
 
 
 @pytest.mark.parametrize("target", ["nightly", "test", "test-slow", "lint", "bench", "up", "down", "doctor", "lock"])

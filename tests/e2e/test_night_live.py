@@ -20,7 +20,7 @@ from jobs.catalog import write_manifest
 from jobs.contract import DayRange
 from jobs.lake import Lake
 from jobs.nightly import ready
-from jobs.services import down, processes, up
+from jobs.services import down, processes, status, up
 from jobs.services.state import State
 from jobs.session import connect
 from jobs.settings import Settings
@@ -109,6 +109,13 @@ def test_airflow_and_the_command_line_make_the_same_night(by_airflow, by_command
     assert content(by_airflow, NIGHT) == content(by_command, NIGHT)
     released = [r["release_id"] for r in releases.history(Lake(by_command)) if str(r["ds"]) == NIGHT]
     assert [releases.current(Lake(by_airflow))["release_id"]] == released
+
+
+def test_no_service_is_open_to_another_machine(by_airflow):
+    state = State(by_airflow.home)
+    found = {entry.component: processes.family(state, entry.component) for entry in status(home=by_airflow.home)}
+    assert {"postgres", "spark", "mlflow", "airflow-scheduler"} <= {name for name, family in found.items() if family}
+    assert processes.listening_outside_loopback(p.pid for family in found.values() for p in family) == []
 
 
 def test_a_night_survives_the_death_of_spark_and_of_the_scheduler(by_airflow, by_command):

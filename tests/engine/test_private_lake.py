@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from jobs import steps
+from jobs import show, steps
 from jobs.contract import DayRange, TableInput
-from jobs.errors import SettingsError
+from jobs.errors import ContractError, SettingsError
 from jobs.lake import Lake
 from jobs.landing import day_folder
 from jobs.settings import load_settings
@@ -78,6 +78,13 @@ def test_a_day_that_came_out_empty_is_not_read_from_behind(mine, production):
         file.unlink()
     build(NAMES, DayRange.day(D2))
     assert seen(mine) == [(str(D1), "click")]
+
+
+def test_a_table_that_was_built_behind_alone_is_shown(mine):
+    shown = show.rows(mine, steps.catalog(), "silver.events", None, "action == 'click'", 20)
+    assert list(shown["event_id"]) == ["e2", "e3"]  # its newest day
+    with pytest.raises(ContractError, match="silver.orders was never built"):
+        show.rows(mine, steps.catalog(), "silver.orders", None, None, 20)
 
 
 def test_a_private_lake_trains_nothing_by_itself_and_promotes_nothing(mine):

@@ -132,6 +132,20 @@ def test_listening_on_all_interfaces_is_found() -> None:
         assert found[0].startswith(f"0.0.0.0:{public.getsockname()[1]} (pid {os.getpid()} ")
 
 
+def test_the_spark_server_and_its_workers_are_open_to_this_machine_alone(spark, spark_server: str) -> None:
+    # a Python worker, which listens too
+    assert spark.range(2).mapInArrow(lambda batches: batches, "id bigint").count() == 2
+    port = int(spark_server.rsplit(":", 1)[1])
+    [server] = {
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+    }
+    family = [server, *(child.pid for child in psutil.Process(server).children(recursive=True))]
+    assert len(family) > 1
+    assert processes.listening_outside_loopback(family) == []
+
+
 def test_the_start_time_may_move_a_little(state: State) -> None:
     start(state, SLEEP)
     record = processes.load_record(state, "thing")
