@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from features.item_stats import on_offer
 from features.quality import excess, mixed, shrunk
 from features.windows import spread, summed
-from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
+from jobs.contract import Column, DayRange, Ranked, Table, TableInput, between, in_set
 
 WINDOW = 28
 RECENT = 7
@@ -84,6 +84,9 @@ CONTRACT = Table(
         between("quality", 0, 1),
         between("retention", 0, 1),
         between("growth_7d", -1, None),
+    ],
+    ranked=[
+        Ranked("creator_", "creator_id", ["stage_level", "quality", "growth_7d", "retention", "items", "targets_28d"])
     ],
 )
 

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from features.windows import spread
-from jobs.contract import Column, DayRange, Table, TableInput, between
+from jobs.contract import Column, DayRange, Ranked, Table, TableInput, between
 
 HORIZON = 365
 
@@ -57,6 +57,7 @@ CONTRACT = Table(
     keys=["item_id"],
     inputs=[TableInput("silver.user_item_daily", days=HORIZON), TableInput("silver.items")],
     checks=[between("share", 0, 1), between("shape", 0, None)],
+    ranked=[Ranked("demand_", "item_id", ["takers", "share", "shape"])],
 )
 
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from features.quality import excess, mixed, shrunk
 from features.windows import spread, summed
-from jobs.contract import Column, DayRange, Table, TableInput, between
+from jobs.contract import Column, DayRange, Ranked, Table, TableInput, between
 from jobs.settings import Market
 
 WINDOWS = (1, 7, 28)
@@ -84,6 +84,31 @@ CONTRACT = Table(
         between("discount_28d", 0, 1),
         between("popularity", 0, 1),
         between("quality", 0, 1),
+    ],
+    ranked=[
+        Ranked(
+            "item_",
+            "item_id",
+            [
+                "impressions_7d",
+                "targets_1d",
+                "targets_7d",
+                "targets_28d",
+                "target_users_7d",
+                "target_users_28d",
+                "purchases_28d",
+                "ctr_28d",
+                "completion_28d",
+                "rating_28d",
+                "ratings_28d",
+                "quality",
+                "price_minor",
+                "price_drop",
+                "discount_28d",
+                "age_days",
+                "popularity",
+            ],
+        )
     ],
 )
 

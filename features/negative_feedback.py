@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from features.windows import spread, summed
-from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
+from jobs.contract import Column, DayRange, Ranked, Table, TableInput, between, in_set
 from jobs.interactions import NEGATIVE
 
 WINDOWS = (7, 28)
@@ -25,6 +25,7 @@ class Params:
     prior_fast_skips: float = 2.5
 
 
+REFUSALS = ("negative_rate_28d", "fast_skip_rate_28d")
 CONTRACT = Table(
     name="features.negative_feedback",
     group="features",
@@ -54,6 +55,7 @@ CONTRACT = Table(
         between("negative_rate_28d", 0, 1),
         between("fast_skip_rate_28d", 0, 1),
     ],
+    ranked=[Ranked(f"{kind}_", f"{kind}_id", REFUSALS, kind=kind) for kind in ("user", "item", "creator")],
 )
 
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from features import half_life as half_lives
 from features.half_life import acted, tuned
 from features.windows import decay, spread, summed
-from jobs.contract import Column, DayRange, Table, TableInput, between
+from jobs.contract import Column, DayRange, Ranked, Table, TableInput, between
 from jobs.errors import ContractError
 
 WINDOWS = (1, 7, 28)
@@ -110,6 +110,26 @@ CONTRACT = Table(
         between("clicks_7d", 0, 500_000, verdict="warn"),
         between("ctr_28d", 0, 1),
         between("active_days_28d", 0, 28),
+    ],
+    ranked=[
+        Ranked(
+            "user_",
+            "user_id",
+            [
+                "clicks_1d",
+                "clicks_7d",
+                "clicks_28d",
+                "targets_7d",
+                "targets_28d",
+                "purchases_28d",
+                "negatives_28d",
+                "active_days_7d",
+                "active_days_28d",
+                "days_since_active",
+                "ctr_28d",
+                "activity",
+            ],
+        )
     ],
 )
 

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from features.windows import spread
-from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between, no_rows_where
+from jobs.contract import Column, DayRange, NoParams, Ranked, Table, TableInput, between, no_rows_where
 
 HORIZON = 365
 
@@ -42,6 +42,7 @@ CONTRACT = Table(
         between("days_seen", 1, HORIZON),
         no_rows_where("last_seen_ds < first_seen_ds", "a user is last seen before the first time"),
     ],
+    ranked=[Ranked("history_", "user_id", ["targets"])],
 )
 
 

@@ -9,7 +9,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.contract import Column, DayRange, Table, TableInput, between
+from jobs.contract import Column, DayRange, Ranked, Table, TableInput, between
 from jobs.errors import ContractError
 from jobs.settings import Market
 
@@ -49,6 +49,7 @@ CONTRACT = Table(
     keys=["user_id"],
     inputs=[TableInput("silver.users"), TableInput("silver.consent", optional=True)],
     checks=[between("tenure_days", -1, 36_500, verdict="warn"), between("age_years", 0, 130, verdict="warn")],
+    ranked=[Ranked("profile_", "user_id", ["tenure_days", "city_tier"])],
 )
 
 

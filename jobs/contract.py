@@ -245,6 +245,24 @@ class NoParams:
     """The parameters of a node that has none."""
 
 
+@dataclass(frozen=True)
+class Ranked:
+    """Columns of a feature table that rankers read; what they read is named ``prefix`` + column.
+
+    Parameters
+    ----------
+    key
+        ``user_id``, ``item_id`` or ``creator_id``: whose features they are.
+    kind
+        For a table of several kinds of keys (``kind``, ``id``): the kind whose rows are read.
+    """
+
+    prefix: str
+    key: str
+    columns: Sequence[str]
+    kind: str | None = None
+
+
 DS = Column("ds", "date", "The day of the data, in the market's time zone.", nullable=False)
 
 
@@ -278,6 +296,8 @@ class Table:
         Versions are added under the ``replace_by`` value and never rewritten (served lists).
     workers
         The build runs project code in Spark's Python workers.
+    ranked
+        What rankers read of a feature table: it is in the training set and in what is scored.
     """
 
     name: str
@@ -294,6 +314,7 @@ class Table:
     rejects: str | None = None
     append: bool = False
     workers: bool = False
+    ranked: Sequence[Ranked] = ()
     kind: str = field(default="table", init=False)
 
     def __post_init__(self) -> None:
@@ -316,6 +337,7 @@ class Table:
         if self.replace_by:
             yield "replace_by", self.replace_by
         yield from (("check " + check.name, check.column) for check in self.checks if check.column)
+        yield from (("ranked", column) for each in self.ranked for column in each.columns)
 
     @property
     def schema(self) -> tuple[Column, ...]:

@@ -1,8 +1,8 @@
 """The inputs of every ranker: one definition for training and scoring, so they cannot drift apart.
 
-``assemble`` joins what was known of a user, an item, its creator and the pair at the end of a day (``ds``). To let
-rankers read more of a feature table, or another one, is one line of ``PARTS``. Sensitive attributes are not among
-the features; a test holds this list against the contracts.
+``assemble`` joins what was known of a user, an item, its creator and the pair at the end of a day (``ds``). A feature
+table says in its contract what rankers read of it (``ranked``). Sensitive attributes are not among the features; a test
+holds them against the contracts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+import features
 from features.item_demand import expected_share
 from features.user_interests import KINDS, price_band
 from features.windows import decay
@@ -60,64 +61,22 @@ class Part:
         return rows.select("ds", key, *renamed, *more)
 
 
-REFUSALS = ("negative_rate_28d", "fast_skip_rate_28d")
-PARTS = (
-    Part(
-        "features.user_activity",
-        "user_",
-        "user_id",
-        (
-            "clicks_1d",
-            "clicks_7d",
-            "clicks_28d",
-            "targets_7d",
-            "targets_28d",
-            "purchases_28d",
-            "negatives_28d",
-            "active_days_7d",
-            "active_days_28d",
-            "days_since_active",
-            "ctr_28d",
-            "activity",
-        ),
-    ),
-    Part("features.user_history", "history_", "user_id", ("targets",)),
-    Part("features.user_profile", "profile_", "user_id", ("tenure_days", "city_tier")),
-    Part("features.negative_feedback", "user_", "user_id", REFUSALS, kind="user"),
-    Part(
-        "features.item_stats",
-        "item_",
-        "item_id",
-        (
-            "impressions_7d",
-            "targets_1d",
-            "targets_7d",
-            "targets_28d",
-            "target_users_7d",
-            "target_users_28d",
-            "purchases_28d",
-            "ctr_28d",
-            "completion_28d",
-            "rating_28d",
-            "ratings_28d",
-            "quality",
-            "price_minor",
-            "price_drop",
-            "discount_28d",
-            "age_days",
-            "popularity",
-        ),
-    ),
-    Part("features.item_demand", "demand_", "item_id", ("takers", "share", "shape")),
-    Part("features.negative_feedback", "item_", "item_id", REFUSALS, kind="item"),
-    Part(
-        "features.creator_stats",
-        "creator_",
-        "creator_id",
-        ("stage_level", "quality", "growth_7d", "retention", "items", "targets_28d"),
-    ),
-    Part("features.negative_feedback", "creator_", "creator_id", REFUSALS, kind="creator"),
-)
+KEYS = ("user_id", "item_id", "creator_id")
+ITEMS = "features.item_stats"
+"""The other features of an item and its creator are joined to it."""
+
+
+def parts() -> tuple[Part, ...]:
+    """What feature tables declare for rankers, by key; those of several kinds of keys come last."""
+    found = [
+        Part(contract.name, each.prefix, each.key, tuple(each.columns), each.kind)
+        for contract in features.contracts()
+        for each in contract.ranked
+    ]
+    return tuple(sorted(found, key=lambda p: (KEYS.index(p.key), p.table != ITEMS, p.kind is not None, p.table)))
+
+
+PARTS = parts()
 PAIR = (
     "pair_strength",
     "pair_targets",

@@ -11,9 +11,7 @@ of their own. A text or boolean is its own bucket.
 
 from __future__ import annotations
 
-import importlib
 import math
-import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -48,13 +46,7 @@ class Params:
 
 def feature_contracts() -> dict[str, Table]:
     """Contracts of the tables ``features.*`` with a row a user, item or creator, or several, by name."""
-    found: list[Table] = []
-    for info in pkgutil.walk_packages(features.__path__, prefix="features."):
-        module = importlib.import_module(info.name)
-        nodes = [node.contract for node in getattr(module, "NODES", ())]
-        found += [*nodes, *([module.CONTRACT] if hasattr(module, "CONTRACT") else [])]
-    tables = [c for c in found if isinstance(c, Table) and c.name.startswith("features.")]
-    return {c.name: c for c in sorted(tables, key=lambda c: c.name) if set(c.keys) & set(ENTITIES) and watched(c)}
+    return {c.name: c for c in features.contracts() if set(c.keys) & set(ENTITIES) and watched(c)}
 
 
 def column_of(feature: str) -> str:

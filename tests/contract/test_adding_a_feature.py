@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.dags.conftest import airflow_environment
+
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("jobs", "features", "models", "quality", "metrics", "mappings", "dags")
+PACKAGES = ("jobs", "features", "models", "quality", "metrics", "mappings", "dags", "plugins", "tests/dags")
 TABLE, COLUMN = "features.user_weekend", "weekend_share_28d"
 PROBE = """
 import json
@@ -35,14 +37,11 @@ def shown() -> str:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A copy of the project with the file of the page, and the line that lets rankers read it."""
+    """A copy of the project with the file of the page, and nothing else that is new."""
     copy = tmp_path_factory.mktemp("copy")
     for package in PACKAGES:
         shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
     (copy / "features" / "user_weekend.py").write_text(shown())
-    ranking = copy / "models" / "ranking_features.py"
-    part = f'    Part("{TABLE}", "user_", "user_id", ("{COLUMN}",)),\n'
-    ranking.write_text(ranking.read_text().replace("PARTS = (\n", f"PARTS = (\n{part}", 1))
     return copy
 
 
@@ -80,3 +79,15 @@ def test_the_training_set_and_the_drift_audit_have_it(found):
 def test_the_dictionary_has_it(project, tmp_path):
     said = run(project, "-m", "jobs.cli", "tables", TABLE, NIGHTJAR_HOME=str(tmp_path))
     assert COLUMN in said and "Weekend clicks by all clicks" in said
+
+
+def test_the_dag_has_it_in_its_task_and_as_an_asset(project, tmp_path):
+    run(project, "-m", "jobs.cli", "manifest", NIGHTJAR_HOME=str(tmp_path / "home"))
+    there = {"PYTHONPATH": project, "AIRFLOW__CORE__DAGS_FOLDER": project / "dags"}
+    there["AIRFLOW__CORE__PLUGINS_FOLDER"] = project / "plugins"
+    environment = airflow_environment(tmp_path) | {name: str(place) for name, place in there.items()}
+    parsed = json.loads(run(project, "tests/dags/parse_dags.py", **environment).splitlines()[-1])
+    assert parsed["errors"] == {}
+    gate = parsed["dags"]["nightly"]["tasks"]["features.features_gate"]
+    assert TABLE in gate["outlets"] and f"nightjar://{TABLE.replace('.', '/')}" in gate["uris"]
+    assert TABLE in parsed["dags"]["nightly"]["tasks"]["features.features"]["doc"]

@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 
+from features.negative_feedback import REFUSALS
 from jobs.catalog import discover
 from jobs.contract import DayRange, Table
 from jobs.errors import ContractError
@@ -15,7 +16,6 @@ from models.ranking_features import (
     INTEREST,
     PAIR,
     PARTS,
-    REFUSALS,
     Known,
     assemble,
     inputs,
