@@ -53,8 +53,6 @@ GROUPS: dict[str, dict[str, Any]] = {group["name"]: group for group in CATALOG["
 OWNER = "platform"
 # One Spark-heavy task at a time, whatever runs: the engine's memory is for one.
 HEAVY = "heavy"
-# Sources deliver a day in the hours after it: a scheduled run begins to count its wait then.
-DELIVERY = timedelta(hours=2)
 
 
 def attempt() -> dict[str, Any]:
@@ -115,11 +113,7 @@ def landing_ready(params: dict[str, Any] | None = None, ds: str | None = None) -
     if run.run_type == "scheduled" and os.environ.get("NIGHTJAR_SCHEDULE", "off") != "on":
         raise AirflowSkipException("The schedule is off: start nightly by hand, or set NIGHTJAR_SCHEDULE=on.")
     day = steps.resolve_ds(params or {}, ds)
-    since = run.start_date
-    if run.run_type == "scheduled":
-        since = max(since, run.data_interval_end + DELIVERY)
-    waited = max(0.0, (datetime.now(UTC) - since).total_seconds())
-    return PokeReturnValue(steps.landing_complete(day, context["params"]["market"], waited), day)
+    return PokeReturnValue(steps.landing_complete(day, context["params"]["market"]), day)
 
 
 @task(pool=HEAVY, execution_timeout=timedelta(hours=4))

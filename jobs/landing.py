@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.contract import make_params
 from jobs.errors import LandingError
 from jobs.settings import Market
 
@@ -79,8 +80,8 @@ class Feed:
 
     ``facts`` happen at ``time`` and belong to that day, however late they arrive (up to the late
     limit); ``state`` rows replace what was known of their ``key`` from their arrival day on.
-    ``needed`` feeds hold the night back until they are complete; others are gone without after
-    the sensor's time-out, which the report says.
+    ``needed`` feeds stop the night where they have not come in time; others are gone without, which the
+    report says. A market's file may say otherwise (`waits`).
     """
 
     name: str
@@ -349,6 +350,43 @@ FEEDS: tuple[Feed, ...] = (
 )
 
 BY_NAME = {feed.name: feed for feed in FEEDS}
+GONE_WITHOUT = "The feed had not landed: gone without."
+
+
+@dataclass(frozen=True)
+class Wait:
+    """How a market waits for a feed.
+
+    Parameters
+    ----------
+    needed
+        A night without it fails; any other feed is gone without.
+    wait_hours
+        Hours after the end of the day, in the market's time zone, for which a night waits for it.
+    """
+
+    needed: bool = False
+    wait_hours: float = 8.0
+
+
+def waits(market: Market) -> dict[str, Wait]:
+    """How the market waits for each feed: as its file says (``feeds: {reviews: {wait_hours: 2}}``), else as usual.
+
+    Raises
+    ------
+    LandingError
+        The file names a feed that there is not.
+    ContractError
+        It gives an option that a feed has not.
+    """
+    for name in market.feeds:
+        feed(name)
+    return {
+        each.name: make_params(
+            Wait, {"needed": each.needed, **market.feeds.get(each.name, {})}, f"market {market.name}, feed {each.name}"
+        )
+        for each in FEEDS
+    }
 
 
 def feed(name: str) -> Feed:

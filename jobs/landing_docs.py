@@ -26,8 +26,11 @@ is a folder:
   reads it where its day is no further back than rows may be late; a file of an older day is read when that day is run.
 - A delivery during the day is a part named `intraday…` (`_manifest.intraday-1015.json`). The intraday run reads it
   within minutes; it does not complete the day, and the night reads it with the rest (a repeated id counts once).
-- A night waits until every feed that the market has ever landed has a manifest for the day. After the time-out
-  (8 hours) a *needed* feed stops the night; any other is gone without, and the log says so.
+- A night waits until every feed that the market has ever landed has a manifest for the day, at most until 8 hours after
+  the end of the day in the market's time zone. After that a *needed* feed stops the night; any other is gone without,
+  and the report says so. A night of an older day does not wait, nor does `nightjar night`. The market's file may say
+  otherwise: `feeds: {reviews: {wait_hours: 2}, events: {wait_hours: 12, needed: true}}`; `wait_hours: 0` is for a feed
+  that does not come daily, which is then not missed either. Airflow waits for a day at most.
 - Facts belong to the day of their own time; up to 3 days late (the market's `late_days`) they still reach it. State
   rows replace what was known of their key from their day of arrival on.
 - A `surface` is one of those named below, or of the market's own file (option `surfaces`, docs/lists.md).

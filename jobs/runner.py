@@ -43,7 +43,7 @@ from jobs.contract import (
 )
 from jobs.errors import CheckFailed, ContractError
 from jobs.lake import Lake
-from jobs.landing import landed_rows
+from jobs.landing import GONE_WITHOUT, feed, incomplete, landed_rows
 from jobs.landing_drift import hold_columns
 from jobs.publishing import Publisher, now_ms
 from jobs.reconcile import reconcile
@@ -287,7 +287,8 @@ class Runner:
         if contract.rejects:
             found = reconcile(self.lake, contract, self.stages.folder(contract, attempt), days)
         self._count_landed(node, rows)
-        remarks = self._hold_columns(node, attempt, days)
+        # columns say more of a day that is not complete and brought rows all the same
+        remarks = self._gone_without(node, days) | self._hold_columns(node, attempt, days)
         seconds = round(time.monotonic() - started, 3)
         params = digest(self.params(node))
         staged = Staged(contract.name, days, attempt, seconds, rows, read, params, found, remarks)
@@ -333,6 +334,16 @@ class Runner:
             for day, remark in hold_columns(
                 self.lake, node.contract, each.feed, folder, days, self.params(node).without
             ).items()
+        }
+
+    def _gone_without(self, node: Node, days: DayRange) -> dict[str, str]:
+        """A remark on each day for which a feed in use has not landed."""
+        where = self.settings.landing, self.settings.market.name
+        return {
+            str(day): GONE_WITHOUT
+            for each in node.landing_inputs
+            for day in days
+            if incomplete(*where, day, [feed(each.feed)])
         }
 
     # -- publish -------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ write it on first use; after that it is the operator's to edit.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -70,6 +71,9 @@ class Market:
         A day of whose rows more than this share changed since its windows were built is rebuilt at once.
     language
         Language of texts for people whose own is not known, as ``en`` (models.messages).
+    feeds
+        How long a night waits for a feed, and whether it fails without it: ``{feed: {wait_hours: 2, needed: true}}``
+        (jobs.landing).
     surfaces
         Options of surfaces, laid over the shipped ones: ``{surface: {option: value}}`` (models.surfaces).
     """
@@ -87,6 +91,7 @@ class Market:
     heal_weekday: int = 6
     heal_late_share: float = 0.005
     language: str = "en"
+    feeds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     surfaces: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -111,6 +116,10 @@ class Market:
     def repeats(self, category: str | None) -> bool:
         """Whether a bought item of the category may return at once."""
         return "*" in self.repeat_categories or category in self.repeat_categories
+
+    def end_of(self, day: dt.date) -> dt.datetime:
+        """The moment at which a day is over in the market's time zone."""
+        return dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), ZoneInfo(self.timezone))
 
     def _check_zone(self, zone: str, whose: str) -> None:
         try:

@@ -16,7 +16,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from jobs import healing, ops, releases
+from jobs import healing, landing, ops, releases
 from jobs.catalog import GROUPS, Catalog, discover
 from jobs.contract import DayRange, Node, Table, digest
 from jobs.errors import ContractError, LandingError, SettingsError
@@ -31,8 +31,6 @@ from jobs.settings import Settings, load_settings
 from jobs.stages import Staged
 
 log = logging.getLogger(__name__)
-LANDING_TIMEOUT_S = 8 * 3600
-"""A market west of Greenwich ends its day up to 12 h after the run may start; its files come later still."""
 GATES = {group.name for group in GROUPS if group.gate}
 _catalog: Catalog | None = None
 
@@ -62,25 +60,31 @@ def resolve_ds(params: Mapping[str, Any], ds: str | None) -> str:
         raise SettingsError(f"The parameter ds is {chosen!r}, which is no day: write it as 2024-03-14.") from None
 
 
-def landing_complete(ds: str, market: str, waited_s: float = 0.0) -> bool:
-    """True when every feed in use has landed for ``ds``, or the wait for those that can be missed is over.
+def landing_complete(ds: str, market: str, wait: bool = True, now: dt.datetime | None = None) -> bool:
+    """True when every feed in use has landed for ``ds``, or the time of those that have not is over.
+
+    A feed's time is counted from the end of the day, so the night of an older day goes on at once.
 
     Raises
     ------
     LandingError
-        A needed feed has not landed within the time-out.
+        A needed feed has not landed in its time.
     """
-    settings = load_settings(market)
-    missing = incomplete(settings.landing, settings.market.name, dt.date.fromisoformat(ds))
-    if not missing:
-        return True
-    if waited_s < LANDING_TIMEOUT_S:
-        log.info("Waiting for the feeds %s of %s.", missing, ds)
+    settings, day = load_settings(market), dt.date.fromisoformat(ds)
+    missing, waits = incomplete(settings.landing, settings.market.name, day), landing.waits(settings.market)
+    hours = ((now or dt.datetime.now(dt.UTC)) - settings.market.end_of(day)).total_seconds() / 3600
+    coming = [feed for feed in missing if wait and hours < waits[feed].wait_hours]
+    over = [feed for feed in missing if feed not in coming]
+    if needed := [feed for feed in over if waits[feed].needed]:
+        raise LandingError(
+            f"The needed feeds {needed} have not landed for {ds} in time: deliver them and run the night again, "
+            "or say in the market's file how long it waits for them (feeds: wait_hours), or goes without (needed)."
+        )
+    if coming:
+        log.info("Waiting for the feeds %s of %s.", coming, ds)
         return False
-    needed = [feed.name for feed in FEEDS if feed.needed and feed.name in missing]
-    if needed:
-        raise LandingError(f"The needed feeds {needed} have not landed for {ds} within {LANDING_TIMEOUT_S} s.")
-    log.warning("Going without the feeds %s of %s.", missing, ds)
+    if over:
+        log.warning("Going without the feeds %s of %s.", over, ds)
     return True
 
 
@@ -391,8 +395,7 @@ def night(ds: str, market: str, run_id: str, say=log.info) -> dict[str, Any]:
     settings = load_settings(market)
     spark = connect(settings)
     try:
-        if not landing_complete(ds, market, waited_s=LANDING_TIMEOUT_S):
-            raise LandingError(f"Nothing has landed for {ds}.")
+        landing_complete(ds, market, wait=False)
         build_days(ds, ds, market, run_id, spark, say)
         if training_due(ds, market):
             say("train")

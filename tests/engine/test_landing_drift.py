@@ -15,7 +15,7 @@ import pytest
 from jobs import steps
 from jobs.contract import DayRange
 from jobs.errors import LandingError
-from jobs.landing import day_folder, write_manifest
+from jobs.landing import GONE_WITHOUT, day_folder, write_manifest
 from jobs.settings import Market, load_settings, save_market
 
 KINDS = ("csv", "jsonl", "parquet")
@@ -110,6 +110,13 @@ def test_a_new_column_passes_is_kept_and_is_named_for_the_operator(build, kind):
     }
     rows = runner.lake.rows(NODE, ["extra", "score"], ds=day).to_pylist()
     assert {json.loads(r["extra"])["mood"] for r in rows} == {"good"}
+
+
+def test_a_day_for_which_the_feed_has_not_landed_says_so_in_the_log(build):
+    runner, day = build.runner, FIRST_CASE - dt.timedelta(days=1)
+    runner.build_group([runner.catalog.node(NODE)], DayRange.day(day))
+    (logged,) = runner.lake.rows("ops.run", ["rows", "message", "status"], ds=day).to_pylist()
+    assert logged == {"rows": 0, "message": GONE_WITHOUT, "status": "published"}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import doctest
 import json
+from dataclasses import replace
 
 import pytest
 
 from jobs import holds, ops
 from jobs.lake import Lake
+from jobs.landing import GONE_WITHOUT
 from jobs.ops import DATA_QUALITY
 from jobs.report import night_report, render_html, render_text, section, write_report
 from jobs.report.plots import bars, line
@@ -18,6 +20,7 @@ from jobs.report.sections.badcases import in_words
 from jobs.report.sections.changes import figure
 from jobs.report.sections.sources import of_day
 from jobs.settings import Market, Settings
+from jobs.steps import catalog
 from quality import attribution, business_metrics, counterfactual, drift, gmv, health, off_policy, recall_audit
 from quality.experiments import readout
 
@@ -312,6 +315,20 @@ def test_what_brings_a_few_rows_a_day_is_not_silent_for_want_of_one():
     week = [str(DAY - dt.timedelta(days=n)) for n in range(1, 8)]
     rows = of_day(DAY, {"few": dict.fromkeys(week, 6), "many": dict.fromkeys(week, 7)})
     assert {r["name"]: r["silent"] for r in rows} == {"few": False, "many": True}
+
+
+def test_a_feed_that_was_gone_without_is_named_unless_it_does_not_come_daily(settings, lake):
+    said = {"run_id": "r", "status": "published", "message": GONE_WITHOUT, "at_ms": 1}
+    for feed in ("orders", "reviews", "surveys"):
+        lake.append(catalog().table(f"bronze.{feed}"), [{"ds": YESTERDAY, "file": "f"} for _ in range(3)])
+        lake.append(ops.RUN, [{"ds": DAY, "table": f"bronze.{feed}", **said}])
+    feeds = {"surveys": {"wait_hours": 0}, "orders": {"needed": True}}
+    market = replace(settings.market, feeds=feeds)
+    problems = [p for p in night_report(replace(settings, market=market), DAY)["problems"] if p["section"] == "sources"]
+    assert [(p["subject"], p["severity"]) for p in problems] == [("feed orders", "fail"), ("feed reviews", "warn")]
+    assert problems[1]["said"] == (
+        "Feed reviews had not landed, and was gone without; the mean of the week before is 3 rows."
+    )
 
 
 def test_a_count_has_no_decimals_and_evidence_is_in_words():

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.landing import FEEDS
+from jobs.landing import FEEDS, GONE_WITHOUT, waits
 from jobs.report.night import Night
 from jobs.report.page import table
 from jobs.report.section import FAIL, WARN, Problem, Section
@@ -17,7 +17,6 @@ from jobs.report.terminal import grid, number
 WEEK, LEAST_DAYS = 7, 2
 LEAST_ROWS = 7
 """Rows a day below which none may come by chance: of 7 on average it does on one day in a thousand (Poisson)."""
-NEEDED = {feed.name for feed in FEEDS if feed.needed}
 RECALL = "candidates.recall"
 
 
@@ -25,8 +24,11 @@ def gather(night: Night) -> dict[str, Any]:
     """Rows of each feed by day of arrival and of each channel, against the week before; empty before the first."""
     feeds = {feed.name: night.lake.counts(f"bronze.{feed.name}") for feed in FEEDS}
     rows = {"feeds": of_day(night.day, feeds), "channels": of_day(night.day, channels(night))}
+    missed = {run["table"] for run in night.runs if run["ds"] == str(night.day) and run["message"] == GONE_WITHOUT}
     for row in rows["feeds"]:
-        row["needed"] = row["name"] in NEEDED
+        wait = waits(night.settings.market)[row["name"]]
+        row["needed"] = wait.needed
+        row["missed"] = wait.wait_hours > 0 and f"bronze.{row['name']}" in missed
     owners = {"feeds": night.owner("bronze.events"), "channels": night.owner(RECALL)}
     return {**rows, "owners": owners} if any(rows.values()) else {}
 
@@ -66,7 +68,11 @@ def channels(night: Night) -> dict[str, dict[str, int]]:
 
 
 def cells(rows: list[dict[str, Any]]) -> list[list[str]]:
-    return [[r["name"], number(r["rows"]), number(r["mean"], 0), "silent" if r["silent"] else ""] for r in rows]
+    return [[r["name"], number(r["rows"]), number(r["mean"], 0), state(r)] for r in rows]
+
+
+def state(row: dict[str, Any]) -> str:
+    return "not landed" if row.get("missed") else "silent" if row["silent"] else ""
 
 
 TITLES = {"feeds": "Feeds: rows that arrived", "channels": "Channels: candidates"}
@@ -85,12 +91,14 @@ def text(data: dict[str, Any]) -> list[str]:
 def problems(data: dict[str, Any]) -> Iterator[Problem]:
     for part, what in (("channels", "Channel"), ("feeds", "Feed")):
         for row in data.get(part, ()):
-            if row["silent"]:
+            if row["silent"] or row.get("missed"):
                 severity = FAIL if part == "channels" or row["needed"] else WARN
-                said = f"{what} {row['name']} brought nothing; the mean of the week before is {row['mean']:,.0f} rows."
+                why = "had not landed, and was gone without" if row.get("missed") else "brought nothing"
+                usual = f"{number(row['mean'], 0)} rows"
+                said = f"{what} {row['name']} {why}; the mean of the week before is {usual}."
                 owner = data["owners"][part]
-                subject, usual = f"{part[:-1]} {row['name']}", f"{row['mean']:,.0f} rows"
-                yield Problem(severity, subject, said, owner, "0 rows", usual, f"{part} brought nothing")
+                subject, found = f"{part[:-1]} {row['name']}", f"{row['rows']:,} rows"
+                yield Problem(severity, subject, said, owner, found, usual, f"{part} brought nothing")
 
 
 SECTION = Section("What came in, and by which channel", 15, gather, html, text, problems)
