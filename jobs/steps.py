@@ -21,7 +21,7 @@ from jobs.catalog import GROUPS, Catalog, discover
 from jobs.contract import DayRange, Node, Table, digest
 from jobs.errors import ContractError, LandingError, SettingsError
 from jobs.lake import Lake
-from jobs.landing import FEEDS, incomplete
+from jobs.landing import incomplete
 from jobs.landing_reader import read_landing
 from jobs.locks import exclusive
 from jobs.planning import REBUILT

@@ -22,6 +22,7 @@ import pyarrow as pa
 from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql.connect.session import SparkSession
 
 from jobs.contract import (
     ArtifactInput,
@@ -280,9 +281,17 @@ def replay(stages: Sequence[Node], given: Mapping[str, Any], days: DayRange, mar
         if "market" in inspect.signature(stage.build).parameters:
             arguments["market"] = market
         options = make_params(stage.params, dict(market.params.get(stage.name, {})), f"params of {stage.name}")
-        # kept, as the night keeps a table: what reads it twice would else make it twice, and what that reads
-        made[stage.name] = shaped(stage.contract, stage.build(**arguments, days=days, params=options)).localCheckpoint()
+        made[stage.name] = held(shaped(stage.contract, stage.build(**arguments, days=days, params=options)))
     return made[stages[-1].name]
+
+
+def held(frame: DataFrame) -> DataFrame:
+    """A frame's rows, kept as the night keeps a table: whatever reads it twice would else make it twice.
+
+    Spark Connect gives what it kept to the session of the thread: a pool's has none, and would get the process's first.
+    """
+    SparkSession._active_session.session = frame.sparkSession
+    return frame.localCheckpoint()
 
 
 def shaped(contract: Table, frame: DataFrame) -> DataFrame:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Node, NoParams, Table, TableInput
 from jobs.errors import ContractError
+from jobs.session import connect
 from jobs.settings import Market
 from quality import counterfactual
 from quality.counterfactual import STAGES, Params, changed, figures, ordered, pairs, sample
@@ -164,6 +166,16 @@ def test_overlap_and_displacement_by_hand(spark):
     assert (found[2].overlap, found[2].displacement, found[2].identical) == (1.0, 0.0, True)
     # person 3 lost the list: every item moves to place 1
     assert (found[3].overlap, found[3].displacement) == (0.0, 1.0)
+
+
+def test_what_a_pool_s_thread_keeps_belongs_to_its_frame_s_session(spark, settings):
+    """The process's first session is another one."""
+    own = connect(settings)
+    frame = own.range(3)
+    with ThreadPoolExecutor(1) as pool:
+        kept = pool.submit(counterfactual.held, frame).result()
+    assert kept.join(frame, "id").count() == 3
+    own.stop()
 
 
 def test_few_pairs_say_nothing():
