@@ -129,7 +129,10 @@ class World:
         covered = {"north": 200 if self.uncovered else 360, "south": 360}
         params = fairness.Params()
         groups = [fairness.Figure(group, n / 400, *wilson(n, 400), 400) for group, n in covered.items()]
-        return fairness.compared("region", "coverage", 0, groups, DayRange.day(DAY), params, params.coverage_limit)
+        all_of_them = sum(covered.values())
+        everybody = fairness.Figure("", all_of_them / 800, *wilson(all_of_them, 800), 800)
+        day = DayRange.day(DAY)
+        return fairness.compared("region", "coverage", 0, groups, everybody, day, params, params.coverage_limit)
 
 
 @pytest.fixture
