@@ -56,8 +56,8 @@ class Publisher:
         versions: dict[str, int] = {}
         with ExitStack() as held:
             # in one order, so that no two runs wait for each other
-            locks = sorted(contract.name for contract, _ in made)
-            tokens = {name: held.enter_context(exclusive(self.lake.settings.locks, name)) for name in locks}
+            names = sorted({contract.name for contract, _ in made})
+            tokens = {name: held.enter_context(exclusive(self.lake.settings.locks, name)) for name in names}
             for contract, staged in made:
                 self._refuse_published_since(contract, staged)
             for contract, staged in made:
