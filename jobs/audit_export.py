@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import hashlib
+import hmac
 import json
 import zipfile
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from jobs.contract import DayRange, Table
 from jobs.errors import SettingsError
 from jobs.lake import Lake
 from jobs.runner import code_version
+from jobs.services.state import State
 from jobs.settings import Settings
 
 LOGS = (ops.RELEASE, ops.MODEL_PIN, ops.WAIVER, ops.HOLD, ops.RUN, ops.DATA_QUALITY, ops.FINDING, ops.ETHICS_REVIEW)
@@ -35,8 +37,9 @@ def audit_tables(catalog: Catalog) -> list[Table]:
 def export(settings: Settings, catalog: Catalog, days: DayRange, target: Path) -> dict[str, Any]:
     """Write the bundle, a ZIP file of CSV, JSON and YAML.
 
-    Columns that identify a person (``subject`` in the contract) are replaced by a hash with the bundle's own
-    salt, so that rows can be counted by person and nobody is named.
+    Columns that identify a person (``subject`` in the contract) are replaced by a hash with a secret salt, so that rows
+    can be counted by person and nobody is named. The salt is made once in an installation, of market and days, and is
+    in no bundle: who knows the keys of users cannot look them up, and the same bundle is the same bytes.
 
     Parameters
     ----------
@@ -58,7 +61,8 @@ def export(settings: Settings, catalog: Catalog, days: DayRange, target: Path) -
     if target.exists():
         raise SettingsError(f"{target} exists: an audit's bundle is never overwritten, name another file.")
     lake = Lake(settings)
-    salt = hashlib.sha256(f"{settings.market.name} {days}".encode()).hexdigest()
+    secret = State(settings.home).credential("audit_export_salt").encode()
+    salt = hmac.new(secret, f"{settings.market.name} {days}".encode(), hashlib.sha256).hexdigest()
     files: dict[str, bytes] = {}
     tables: list[dict[str, Any]] = []
     for contract in audit_tables(catalog):

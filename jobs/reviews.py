@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from jobs import ops
 from jobs.contract import digest
-from jobs.errors import LandingError, SettingsError
+from jobs.errors import SettingsError
 from jobs.lake import Lake
 from jobs.publishing import now_ms
 from jobs.settings import Settings
@@ -20,7 +21,8 @@ from jobs.settings import Settings
 WEEKLY, QUARTERLY = "weekly", "quarterly"
 SPAN = {WEEKLY: 7, QUARTERLY: 92}
 DUE = {"high": 7, "medium": 14, "low": 30}
-OPEN, ANSWERED, FLAG = "open", "answered", "bias_flag"
+log = logging.getLogger(__name__)
+OPEN, ANSWERED, FLAG, FLAGS = "open", "answered", "bias_flag", "flags"
 FLAG_FIELDS = {"subject", "said", "person"}
 
 
@@ -173,34 +175,39 @@ def drop_folder(settings: Settings) -> Path:
 def take_in_flags(settings: Settings) -> int:
     """Open a finding for every line of the dropped files; a line that was taken in before opens none.
 
-    Raises
-    ------
-    LandingError
-        A line is no flag; nothing of its file is taken in.
+    A line that is no flag is quarantined (``ops.quarantine``, source ``flags``) with the reason, once; the others are
+    taken in all the same.
     """
     lake, taken = Lake(settings), 0
+    refused = {(row["file"], row["row"]) for row in lake.rows(ops.QUARANTINE.name, source=FLAGS).to_pylist()}
     for path in sorted(drop_folder(settings).glob("*.jsonl")):
-        for line in list(read_flags(path)):
-            day = dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC).date()
-            flag(lake, day, line["subject"], line["said"], line["person"])
-            taken += 1
+        day = dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC).date()
+        for at, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+            if not text.strip():
+                continue
+            line, wrong = read_flag(text)
+            if line is not None:
+                flag(lake, day, line["subject"], line["said"], line["person"])
+                taken += 1
+            elif (path.name, text) not in refused:
+                refused.add((path.name, text))
+                row = {"ds": day, "source": FLAGS, "rule": wrong, "arrival_ds": day, "file": path.name, "row": text}
+                lake.append(ops.QUARANTINE, [row | {"run_id": "review"}])
+                log.warning("%s, line %d is quarantined: %s.", path.name, at, wrong)
     return taken
 
 
-def read_flags(path: Path) -> list[dict[str, str]]:
-    """The flags of a file, all checked."""
-    made = []
-    for at, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not text.strip():
-            continue
-        try:
-            line = json.loads(text)
-        except json.JSONDecodeError:
-            line = None
-        if not isinstance(line, dict) or not set(line) >= FLAG_FIELDS or not all(line[k] for k in FLAG_FIELDS):
-            raise LandingError(f"{path.name}, line {at}: a flag is a JSON object with {sorted(FLAG_FIELDS)}.")
-        made.append({name: str(line[name]) for name in FLAG_FIELDS})
-    return made
+def read_flag(text: str) -> tuple[dict[str, str] | None, str]:
+    """A line as a flag; else None, and why it is none."""
+    try:
+        line = json.loads(text)
+    except json.JSONDecodeError:
+        return None, "no JSON"
+    if not isinstance(line, dict):
+        return None, f"no JSON object with {sorted(FLAG_FIELDS)}"
+    if missing := sorted(name for name in FLAG_FIELDS if not line.get(name)):
+        return None, f"without {', '.join(missing)}"
+    return {name: str(line[name]) for name in FLAG_FIELDS}, ""
 
 
 # -- ethics reviews ----------------------------------------------------------------------------------

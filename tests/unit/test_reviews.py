@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import hashlib
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +15,7 @@ from jobs import holds, ops, reviews
 from jobs.audit_export import export, verify
 from jobs.catalog import discover
 from jobs.contract import DayRange
-from jobs.errors import LandingError, PublishError, SettingsError
+from jobs.errors import PublishError, SettingsError
 from jobs.lake import Lake
 from jobs.settings import Market, Settings
 from quality import counterfactual, diversity, fairness
@@ -101,16 +104,25 @@ def test_dropped_files_are_taken_in_once(settings, lake):
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "[]", '{"subject": "feed", "said": "x"}', '{"subject": "", "said": "x", "person": "a"}']
+    ("line", "why"),
+    [
+        ("{", "no JSON"),
+        ("[]", "no JSON object with ['person', 'said', 'subject']"),
+        ('{"subject": "feed", "said": "x"}', "without person"),
+        ('{"subject": "", "said": "x"}', "without person, subject"),
+    ],
 )
-def test_a_line_that_is_no_flag_is_named(settings, line):
+def test_a_line_that_is_no_flag_is_quarantined_once_and_the_review_goes_on(settings, lake, line, why):
     folder = reviews.drop_folder(settings)
     folder.mkdir(parents=True)
-    good = json.dumps({"subject": "feed", "said": "one", "person": "ada"})
-    (folder / "bad.jsonl").write_text(f"{good}\n{line}\n")
-    with pytest.raises(LandingError, match="bad.jsonl, line 2"):
-        reviews.take_in_flags(settings)
-    assert reviews.current(Lake(settings)) == {}
+    one, two = (json.dumps({"subject": "feed", "said": said, "person": "ada"}) for said in ("one", "two"))
+    (folder / "bad.jsonl").write_text(f"{one}\n{line}\n{two}\n")
+    spread(lake, SUNDAY)
+    found = [reviews.review(settings, SUNDAY, "weekly", owner_of) for _ in range(2)][0]
+    assert [r["kind"] for r in found] == ["diversity"]
+    assert sorted(r["said"] for r in reviews.current(lake).values() if r["kind"] == "bias_flag") == ["one", "two"]
+    [refused] = lake.rows(ops.QUARANTINE.name).to_pylist()
+    assert (refused["source"], refused["rule"], refused["file"], refused["row"]) == ("flags", why, "bad.jsonl", line)
 
 
 def test_an_unknown_kind_of_review_is_refused(settings):
@@ -165,6 +177,28 @@ def test_publishing_stops_and_goes_on(lake):
 
 
 # -- the bundle ------------------------------------------------------------------------------------
+
+
+def test_who_knows_the_keys_finds_nobody_and_the_same_bundle_is_the_same_bytes(settings, lake, tmp_path):
+    reviews.flag(lake, SUNDAY, "feed", "x", "ada")
+    days = DayRange(BEFORE, SUNDAY)
+
+    def people(settings, name, days=days):
+        export(settings, discover(), days, tmp_path / name)
+        with zipfile.ZipFile(tmp_path / name) as archive:
+            table = csv.DictReader(archive.read("tables/audit.finding.csv").decode().splitlines())
+            return [row["person"] for row in table]
+
+    [ada] = people(settings, "one.zip")
+    assert people(settings, "two.zip") == [ada] != people(settings, "other.zip", DayRange(SUNDAY, SUNDAY))
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    # what can be made of the bundle and the key
+    open_salt = hashlib.sha256(f"{settings.market.name} {days}".encode()).hexdigest()
+    for salt in ("", open_salt, settings.market.name):
+        assert hashlib.sha256(f"{salt}ada".encode()).hexdigest()[:16] != ada
+    # another installation with the same tables has another secret
+    elsewhere = replace(settings, home=tmp_path / "elsewhere")
+    assert people(elsewhere, "elsewhere.zip") != [ada]
 
 
 def test_the_bundle_is_whole_names_nobody_and_shows_tampering(settings, lake, tmp_path):
