@@ -114,7 +114,7 @@ def adds_up(ours: str, table: str, theirs: str, why: str, verdict: str = FAIL) -
 
 
 def known_in(column: str, table: str, verdict: str = FAIL) -> Check:
-    """Every non-null value of ``column`` is one that ``table`` has on the same day, where it has any row then."""
+    """Every non-null value of ``column`` is one that ``table`` has on the same day; without a row it knows none."""
     return Check(KNOWN_IN, {"table": table}, verdict, column)
 
 

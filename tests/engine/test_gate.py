@@ -267,9 +267,11 @@ def test_a_key_that_another_table_does_not_know_stops(stage):
         made.gate()
 
 
-def test_a_table_without_rows_of_the_day_knows_nothing_and_judges_nothing(stage):
-    made = stage((table(checks=[known_in("user_id", "silver.other")]), GOOD), (table("silver.other"), []))
-    assert all(r["success"] for r in made.gate())
+def test_a_table_without_rows_of_the_day_knows_nothing_and_stops(stage):
+    before = [(D1, 1, 1, None, None), (D1, 2, 1, None, None)]
+    made = stage((table(checks=[known_in("user_id", "silver.other")]), GOOD), (table("silver.other"), before))
+    with pytest.raises(CheckFailed, match="known_in.*2 of 2 rows breaking it, as 1, 2"):
+        made.gate()
 
 
 # -- waivers ---------------------------------------------------------------------------------------
