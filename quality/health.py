@@ -1,9 +1,9 @@
 r"""``audit.health``: the figures of people, of the ecosystem and of business, with warning lines and one index.
 
-A figure is a metric (``metrics/*.yaml``), a figure of ``audit.diversity``, or retention by how long people have
-been there. It is held against its own past: the same weekday of the weeks before, at least ``least_weeks`` of
-them, because a week has its shape; until there are so many, against all of the days before, at least
-``least_days``. With fewer it has no line. The line lies where chance seldom leads:
+A figure is a metric (``metrics/*.yaml``), a margin made of one, a figure of ``audit.diversity``, or retention by how
+long people have been there. It is held against its own past: the same weekday of the weeks before, at least
+``least_weeks`` of them, because a week has its shape; until there are so many, against all of the days before, at
+least ``least_days``. With fewer it has no line. The line lies where chance seldom leads:
 
 .. math:: m \pm \max(width \times 1.4826 \times MAD, least\_change \times |m|)
 
@@ -68,14 +68,16 @@ FIGURES: Mapping[str, Mapping[str, str]] = {
         "cpc": DOWN,
         "cpa": DOWN,
         "roas": UP,
-        "cost_ratio": DOWN,
-        "cost_ratio_direct": DOWN,
+        "gross_margin": UP,
+        "operating_margin": UP,
     },
 }
 NOT_IN_DATA = {
     "ecpm": ("business", "no feed has revenue of ads; gmv_per_showing stands in its place"),
     "fill_rate": ("business", "no feed says how many ads were asked for"),
 }
+MARGINS = {"cost_ratio_direct": "gross_margin", "cost_ratio": "operating_margin"}
+"""What is left of the revenue: 1 less the ratio of metrics/*.yaml that costs are of it."""
 INDEX, PART, ALL, TENURE = "index", "part", "all", "tenure"
 OK, LOW, NO_HISTORY, TOO_SMALL, NOT_KNOWN = "ok", "warn", "no_history", "too_small", "not_known"
 WEEKDAY, DAYS = "weekday", "days"
@@ -169,8 +171,10 @@ def build(
     found = reduce(DataFrame.unionByName, [part.select(*columns) for part in parts]).toArrow().to_pylist()
     past: dict[Place, dict[dt.date, tuple[float | None, int | None]]] = {}
     for r in found:
-        place = r["metric"], *at_feed(r)
-        past.setdefault(place, {})[r["ds"]] = r["value"], r["n"]
+        value, metric = r["value"], r["metric"]
+        if metric in MARGINS:
+            value, metric = None if value is None else 1 - value, MARGINS[metric]
+        past.setdefault((metric, *at_feed(r)), {})[r["ds"]] = value, r["n"]
     return frame_of(metrics.sparkSession, CONTRACT, list(figures(past, days.last, params)))
 
 

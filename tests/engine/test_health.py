@@ -8,7 +8,7 @@ import pytest
 
 from jobs.contract import DayRange, ddl
 from jobs.runner import conform
-from quality import business_metrics, diversity, health
+from quality import diversity, health
 
 SUNDAY = dt.date(2024, 3, 31)
 ACTS = [
@@ -24,6 +24,7 @@ ACTS = [
     "negatives",
 ]
 DAILY = "ds date, user_id bigint, " + ", ".join(f"{name} int" for name in ACTS)
+METRICS = "ds date, metric string, dimension string, value_group string, in_force boolean, value double, n bigint"
 OLD, NEW = range(10), range(10, 15)
 
 
@@ -45,8 +46,10 @@ def rows(spark):
     # being shown something is not coming
     acted += [(day(0), 9, *[0] * 10)]
     profile = [(SUNDAY, u, 400 if u in OLD else 1) for u in (*OLD, *NEW)] + [(SUNDAY, 99, None)]
+    ratios = [(SUNDAY, "cost_ratio_direct", 0.6), (SUNDAY, "cost_ratio", 0.9), (day(1), "cost_ratio", None)]
+    metrics = [(ds, metric, "all", "all", True, value, 50) for ds, metric, value in ratios]
     made = health.build(
-        empty(business_metrics.CONTRACT),
+        spark.createDataFrame(metrics, METRICS),
         empty(diversity.CONTRACT),
         spark.createDataFrame(acted, DAILY),
         spark.createDataFrame(profile, "ds date, user_id bigint, tenure_days int"),
@@ -74,6 +77,15 @@ def test_new_people_have_no_past_yet(rows):
     # five came on the day before, none of them again
     assert (row["value"], row["n"], row["verdict"], row["history"]) == (0.0, 5, "no_history", 0)
     assert ("retention_d7", "tenure", "new") not in rows
+
+
+def test_margins_are_what_costs_leave_of_the_revenue(rows):
+    margins = {name: rows[name, "all", "all"] for name in ("gross_margin", "operating_margin")}
+    assert {name: (r["value"], r["part"], r["better"]) for name, r in margins.items()} == {
+        "gross_margin": (0.4, "business", "higher"),
+        "operating_margin": (0.1, "business", "higher"),
+    }
+    assert ("cost_ratio", "all", "all") not in rows and margins["operating_margin"]["verdict"] == "no_history"
 
 
 def test_figures_whose_source_is_empty_say_so(rows):
