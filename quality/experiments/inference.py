@@ -158,8 +158,9 @@ def always_valid(of: Comparison, scale: np.ndarray, level: float = LEVEL) -> Com
     of
         The comparison as of one night.
     scale
-        :math:`\tau`, the size of the effects that one hopes for, fixed before the start; it decides how soon which
-        effects are found, and not how often one errs.
+        :math:`\tau`, the size of the effects that one hopes for. In standard deviations of people (`deviation`) it is
+        fixed before the start; it decides how soon which effects are found, and not how often one errs. A scale that
+        follows what is being read, as a part of tonight's control, has no such guarantee.
 
     Notes
     -----
@@ -173,6 +174,11 @@ def always_valid(of: Comparison, scale: np.ndarray, level: float = LEVEL) -> Com
     half = np.sqrt(2 * v * (v + t) / t * (0.5 * np.log((v + t) / v) - np.log(1 - level)))
     half, p_value = np.where(known, half, np.nan), np.where(known, np.exp(np.minimum(0.0, log_p)), np.nan)
     return Comparison(of.difference, of.difference - half, of.difference + half, p_value, of.variance)
+
+
+def deviation(of: Comparison, control: Figure, treatment: Figure) -> np.ndarray:
+    """Standard deviation of one person's value, as the comparison's variance and the numbers of people have it."""
+    return np.sqrt(of.variance / (1 / control.n + 1 / treatment.n))
 
 
 def sample_ratio(counts: Sequence[int], weights: Sequence[float]) -> float:

@@ -23,6 +23,7 @@ from quality.experiments.inference import (
     Moments,
     always_valid,
     cuped,
+    deviation,
     mean,
     ratio,
     sample_ratio,
@@ -86,7 +87,10 @@ class Params:
     Parameters
     ----------
     expected_lift
-        Relative effect that one hopes for: it scales the always-valid reading and the people needed.
+        Relative effect that one hopes for: it scales the people needed.
+    expected_effect
+        The same in standard deviations between people: it scales the always-valid reading, and is fixed before the
+        start as no figure of the experiment itself can be.
     min_group
         People below which a variant is too small to read.
     sample_ratio_limit
@@ -94,6 +98,7 @@ class Params:
     """
 
     expected_lift: float = 0.05
+    expected_effect: float = 0.05
     min_group: int = 100
     sample_ratio_limit: float = 0.001
 
@@ -107,8 +112,8 @@ CONTRACT = Table(
     group="audit",
     owner="quality",
     description="Each variant of the running experiments held against control, over the people who came since the "
-    "start: whoever was assigned counts, whatever they were shown. Until the last day the always-valid reading "
-    "decides, on the last day the planned one.",
+    "start: whoever was assigned counts, whatever they were shown. The always-valid reading decides, on every night; "
+    "the planned one is for whoever reads once, on the last day.",
     columns=[
         Column("experiment", "string", "Its name in the market's file."),
         Column("variant", "string", "The variant that is held against control."),
@@ -164,7 +169,7 @@ def build(user_daily: DataFrame, users: DataFrame, *, days: DayRange, params: Pa
         found = reduce(DataFrame.unionByName, each).toArrow().to_pylist()
         for experiment in running:
             of = [r for r in found if r["experiment"] == experiment.name]
-            rows += [{"ds": days.last, **row} for row in figures(of, experiment, days, params)]
+            rows += [{"ds": days.last, **row} for row in figures(of, experiment, params)]
     return frame_of(users.sparkSession, CONTRACT, rows)
 
 
@@ -240,9 +245,7 @@ def moments(found: DataFrame, experiment: Experiment) -> DataFrame:
     )
 
 
-def figures(
-    found: list[dict[str, Any]], experiment: Experiment, days: DayRange, params: Params
-) -> Iterator[dict[str, Any]]:
+def figures(found: list[dict[str, Any]], experiment: Experiment, params: Params) -> Iterator[dict[str, Any]]:
     """Every variant held against control, in every segment where both have people."""
     by = {(r["segment_by"], r["segment"], r["variant"]): r for r in found}
     sizes = [by.get((ALL, "", name), {}).get("people", 0) for name in experiment.variants]
@@ -253,7 +256,7 @@ def figures(
             continue
         for name, metric in METRICS.items():
             pair = [_moments(control[name]), _moments(by[segment_by, segment, variant][name])]
-            row = compared(metric, *pair, is_last=days.last == experiment.ends, params=params)
+            row = compared(metric, *pair, params)
             yield row | {
                 "experiment": experiment.name,
                 "variant": variant,
@@ -271,17 +274,20 @@ def _moments(sums: Mapping[str, Any]) -> Moments:
     return Moments(**{name: np.asarray(float(value or 0)) for name, value in sums.items()})
 
 
-def compared(metric: Metric, control: Moments, variant: Moments, *, is_last: bool, params: Params) -> dict[str, Any]:
-    """The figures of one comparison; none of a variant that is too small."""
+def compared(metric: Metric, control: Moments, variant: Moments, params: Params) -> dict[str, Any]:
+    """The figures of one comparison; none of a variant that is too small.
+
+    One reading decides on all nights. To go over to the planned one on the last day would be a further chance to err:
+    it has its 5 % for itself.
+    """
     row: dict[str, Any] = {"n_control": int(control.n), "n": int(variant.n), "verdict": TOO_SMALL}
     if min(control.n, variant.n) < params.min_group:
         return row
     make, test = METHODS[metric.method]
     before, after = make(control, variant)
     planned = test(before, after)
-    always = always_valid(planned, params.expected_lift * before.value)
+    always = always_valid(planned, params.expected_effect * deviation(planned, before, after))
     lift = [x - 1 for x in quotient(_with_ends(after), _with_ends(before))]
-    low, high = (planned.low, planned.high) if is_last else (always.low, always.high)
     values = {
         "control_value": before.value,
         "value": after.value,
@@ -298,7 +304,7 @@ def compared(metric: Metric, control: Moments, variant: Moments, *, is_last: boo
     effect = params.expected_lift * float(before.value)
     if math.isfinite(effect) and effect > 0:
         row["needed"] = math.ceil(size_for_means(math.sqrt(float(before.variance) * float(before.n)), effect))
-    return row | {"verdict": BETTER if low > 0 else WORSE if high < 0 else OPEN}
+    return row | {"verdict": BETTER if always.low > 0 else WORSE if always.high < 0 else OPEN}
 
 
 def _with_ends(of: Figure) -> tuple[float, float, float]:

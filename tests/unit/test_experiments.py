@@ -18,6 +18,7 @@ from quality.experiments.inference import (
     Moments,
     always_valid,
     cuped,
+    deviation,
     mean,
     ratio,
     sample_ratio,
@@ -25,6 +26,7 @@ from quality.experiments.inference import (
     welch,
 )
 from quality.experiments.power import power_for_shares, size_for_means, size_for_shares
+from quality.experiments.readout import METRICS, Metric, Params, compared
 
 DAYS = {"starts": dt.date(2024, 3, 2), "ends": "2024-03-15"}
 ONE = {"layer": "ranking", "buckets": [0, 5000], "variants": {"control": 1, "new": 1}, **DAYS}
@@ -202,6 +204,27 @@ def test_always_valid_interval_and_probability_agree():
     assert found.p_value[np.isclose(differences, 2.0)][0] > 0.05
 
 
+def test_the_scale_is_the_deviation_of_a_person_whatever_the_night_shows():
+    rng = np.random.default_rng(4)
+    control, treatment = (mean(moments(rng.normal(at, 3.0, 5000))) for at in (1.0, 2.0))
+    assert deviation(welch(control, treatment), control, treatment) == pytest.approx(3.0, rel=0.02)
+
+
+def night_of(group: Moments, at: int) -> Moments:
+    """One night of moments that hold many."""
+    return Moments(*(value[at] for value in vars(group).values()))
+
+
+def test_one_reading_decides_on_every_night():
+    # 0.4 more of a deviation of 1 with 100 people each: planned z = 2.83, and r = 0.05^2 / 0.02 = 0.125; for an always
+    # valid alarm z^2 must reach 2 * (1.125 / 0.125) * (ln 20 + ln(1.125) / 2) = 55
+    people = np.tile([-1.0, 1.0], 50)
+    row = compared(Metric("cuped", "a"), moments(people), moments(people + 0.4), Params())
+    assert row["p_value"] < 0.05 < row["always_p"] and row["verdict"] == "open"
+    row = compared(Metric("cuped", "a"), moments(people), moments(people + 1.2), Params())
+    assert row["verdict"] == "better" and row["always_lo"] > 0
+
+
 @pytest.mark.slow
 def test_aa_tests_err_as_often_as_they_say():
     """1,000 runs of people with habits, split by the hash of a new salt each; nothing is different."""
@@ -209,7 +232,7 @@ def test_aa_tests_err_as_often_as_they_say():
     rng = np.random.default_rng(5)
     half = Experiment("aa", "l", (0, BUCKETS), {"control": 1, "new": 1}, dt.date.min, dt.date.max)
     found: dict[str, list[np.ndarray]] = {}
-    peeked = np.zeros(runs, dtype=bool)
+    peeked, switched = np.zeros((2, runs), dtype=bool)
     for run in range(runs):
         one = Design(f"aa{run}")
         is_new = np.array([one.variant(half, user) == "new" for user in range(n)])
@@ -229,9 +252,12 @@ def test_aa_tests_err_as_often_as_they_say():
             ("ratio", nightly),
         ):
             found.setdefault(name, []).append(np.atleast_1d(of.p_value)[-1])
-        peeked[run] = (always_valid(nightly, 0.05 * ratio(rates[0]).value).p_value < 0.05).any()
+        verdicts = [compared(METRICS["ctr"], *[night_of(group, at) for group in rates], Params()) for at in range(days)]
+        peeked[run] = any(row["verdict"] in ("better", "worse") for row in verdicts)
+        switched[run] = peeked[run] or nightly.p_value[-1] < 0.05
     rates_of_error = {name: float((np.array(p) < 0.05).mean()) for name, p in found.items()}
     for name, rate in rates_of_error.items():
         assert rate == pytest.approx(0.05, abs=0.015), (name, rates_of_error)
-    # read every night for two weeks and stopped at the first alarm, it errs no more often than it says
-    assert peeked.mean() <= 0.05
+    # read every night for two weeks and stopped at the first alarm, it errs no more often than it says; with another
+    # reading on the last day it would
+    assert peeked.mean() <= 0.05 < switched.mean(), (peeked.mean(), switched.mean())
