@@ -2,9 +2,9 @@
 
 ``python -m bench evidence [WORLD|HOME] [PART …] [mlflow=URI] [market=NAME] [days=N]``. A world is simulated and built
 first; the path of an installation is read and not written to. ``days`` fits on the last so many. Parts are subjects of
-the table (``baselines``, ``xgb``, ``deepfm``, ``wide_deep``, ``din``, ``esmm``), ``ablation`` (xgb without one group of
-features) and ``groups`` (what reweighing and calibration by group cost); all of them by default. Every figure is
-printed, and logged as a run of the experiment ``<market>/evidence`` in MLflow, with the table as an artifact.
+the table (``baselines``, and the names of ``bench.rankers``), ``ablation`` (xgb without one group of features) and
+``groups`` (what reweighing and calibration by group cost); all of them by default. Every figure is printed, and logged
+as a run of the experiment ``<market>/evidence`` in MLflow, with the table as an artifact.
 
 All fit on the same rows, are stopped and calibrated by the same day, and judged on the next one. Intervals are 95 %,
 percentile bootstrap over users; differences are paired by user.

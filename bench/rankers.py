@@ -29,7 +29,9 @@ RANKERS: dict[str, tuple[str, dict[str, Any]]] = {
     "deepfm": ("deepfm", {}),
     "wide_deep": ("deepfm", {"form": "wide_deep"}),
     "din": ("din", {}),
+    "dien": ("dien", {}),
     "esmm": ("esmm", {}),
+    "mmoe": ("mmoe", {}),
 }
 USERS, CANDIDATES, LIMIT_S, WORKERS = 50_000, 200, 240, 2
 BATCH = 10_000

@@ -23,7 +23,7 @@ import pyarrow as pa
 from jobs.contract import make_params
 from jobs.errors import ContractError
 from models.rankers.groups import Groups, Reweighing
-from models.rankers.ranker import CannotGoOn, Ranker, check_labels, has_both
+from models.rankers.ranker import CannotGoOn, Ranker, check_labels, has_both, satisfied
 from models.rankers.rows import (
     Columns,
     Stream,
@@ -58,7 +58,7 @@ class DeepParams:
     length
         Items of a sequence that are read.
     min_conversions
-        With fewer, no pCVR head; with fewer clicks of known length, no dwell head.
+        With fewer, no pCVR head; with fewer clicks of known length, no dwell head, and so for satisfied clicks.
     group_feature, group_edges, reweigh, calibrate_groups
         As of ``models.rankers.xgb``.
     """
@@ -140,7 +140,9 @@ def squashed(matrix: np.ndarray) -> np.ndarray:
 
 @dataclass
 class DeepRanker(Ranker):
-    """A fitted network with its scaling."""
+    """A fitted network with its scaling; ``tasks`` are the heads that it has where the data supports them."""
+
+    tasks = ("pctr", "pcvr", "dwell")
 
     params: DeepParams = field(default_factory=DeepParams)
     scaling: Scaling | None = None
@@ -160,6 +162,7 @@ class DeepRanker(Ranker):
         return {
             "pctr": (labels["label"], every),
             "pcvr": (labels["converted"], every),
+            "satisfaction": (labels["satisfied"], every),
             "dwell": (np.log1p(labels["dwell_ms"] / 1000).astype(np.float32), timed),
         }
 
@@ -300,7 +303,7 @@ def fit_network(ranker: DeepRanker, train: Stream, valid: pa.Table, start: DeepR
 
 
 def _counted(train: Stream, params: DeepParams) -> tuple[dict[str, int], Reweighing | None]:
-    found = {"rows": 0, "clicks": 0, "conversions": 0, "timed": 0}
+    found = {"rows": 0, "clicks": 0, "conversions": 0, "timed": 0, "satisfied": 0}
     weights = Reweighing(params.groups) if params.reweigh else None
     for batch in batches(train):
         label = numbers(batch, "label", np.int64)
@@ -308,6 +311,7 @@ def _counted(train: Stream, params: DeepParams) -> tuple[dict[str, int], Reweigh
         found["clicks"] += int(label.sum())
         found["conversions"] += int(numbers(batch, "converted").sum())
         found["timed"] += int((numbers(batch, "dwell_ms") > 0).sum())
+        found["satisfied"] += int(satisfied(batch).sum())
         if weights:
             weights.add(batch, label)
     return found, weights
@@ -315,12 +319,13 @@ def _counted(train: Stream, params: DeepParams) -> tuple[dict[str, int], Reweigh
 
 def _heads(ranker: DeepRanker, facts: dict[str, int], valid: pa.Table) -> tuple[str, ...]:
     enough = ranker.params.min_conversions
-    heads = ["pctr"]
-    if facts["conversions"] >= enough and has_both(valid, "converted"):
-        heads.append("pcvr")
-    if facts["timed"] >= enough and (numbers(valid, "dwell_ms") > 0).any():
-        heads.append("dwell")
-    return tuple(heads)
+    supported = {
+        "pctr": True,
+        "pcvr": facts["conversions"] >= enough and has_both(numbers(valid, "converted")),
+        "dwell": facts["timed"] >= enough and (numbers(valid, "dwell_ms") > 0).any(),
+        "satisfaction": facts["satisfied"] >= enough and has_both(satisfied(valid)),
+    }
+    return tuple(head for head in ranker.tasks if supported[head])
 
 
 def _go_on(ranker: DeepRanker, start: DeepRanker) -> None:
@@ -362,7 +367,7 @@ def _steps(
     for window in windows:
         tensors = ranker.tensors(window)
         labels = {name: numbers(window, name, np.float32) for name in ("label", "converted", "dwell_ms")}
-        labels["weight"] = row_weights(window)
+        labels |= {"satisfied": satisfied(window), "weight": row_weights(window)}
         if weights:
             labels["weight"] = labels["weight"] * weights.of(window, labels["label"].astype(np.int64))
         goals = {h: g for h, g in ranker.goals(labels).items() if h in ranker.heads}

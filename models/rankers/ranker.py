@@ -28,8 +28,8 @@ from models.ranking_features import FEATURES
 DESCRIBED = "ranker.json"
 SEQUENCE = "recent_items"
 """The column of a user's last items, newest first (``features.user_sequence``)."""
-PROBABILITIES = {"pctr": "label", "pcvr": "converted"}
-"""Heads that are probabilities, and the label that each predicts."""
+SATISFIED_MS = 30_000
+"""Time from which a click was a satisfied one (Fox et al., 2005)."""
 Knots = tuple[list[float], list[float]]
 
 
@@ -110,8 +110,9 @@ class Ranker(ABC):
         Returns
         -------
         dict
-            Where fitted: ``pctr`` and ``pcvr`` (probability of a purchase when shown) in [0, 1], ``dwell``
-            (expected seconds once clicked), ``rank`` (relevance, comparable within a user); float64.
+            Where fitted: ``pctr``, ``pcvr`` (probability of a purchase when shown) and ``satisfaction`` (of a click
+            that lasts) in [0, 1], ``dwell`` (expected seconds once clicked), ``rank`` (relevance, comparable within a
+            user); float64.
 
         Raises
         ------
@@ -128,7 +129,7 @@ class Ranker(ABC):
     def calibrate(self, valid: pa.Table) -> None:
         """Fit isotonic maps on rows that no head was fitted on; a group with few rows gets the map of all."""
         raw, group = self.raw(valid), self.groups.of(valid)
-        targets = {head: (numbers(valid, label), None) for head, label in PROBABILITIES.items() if head in raw}
+        targets = {head: (label(valid), None) for head, label in PROBABILITIES.items() if head in raw}
         if "dwell" in raw:
             seconds = numbers(valid, "dwell_ms") / 1000
             targets["dwell"] = (seconds, seconds > 0)
@@ -251,7 +252,19 @@ def check_labels(positives: int, rows: int) -> None:
         raise ContractError(f"The training set has {positives} positives of {rows} rows: both are needed.")
 
 
-def has_both(table: pa.Table, label: str) -> bool:
+def satisfied(columns: Columns) -> np.ndarray:
+    """1 for a click that lasted, else 0."""
+    return (numbers(columns, "dwell_ms") >= SATISFIED_MS).astype(np.float64)
+
+
+PROBABILITIES: dict[str, Callable[[Columns], np.ndarray]] = {
+    "pctr": lambda rows: numbers(rows, "label"),
+    "pcvr": lambda rows: numbers(rows, "converted"),
+    "satisfaction": satisfied,
+}
+"""Heads that are probabilities, and the label that each predicts."""
+
+
+def has_both(values: np.ndarray) -> bool:
     """Whether a label has positive and negative rows."""
-    values = numbers(table, label)
     return bool(0 < values.sum() < len(values))

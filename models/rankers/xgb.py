@@ -181,7 +181,7 @@ def counted(train: Stream, params: XgbParams) -> tuple[dict[str, int], dict[str,
 def heads_of(facts: dict[str, int], valid: pa.Table, params: XgbParams) -> list[str]:
     """The heads that the data supports."""
     heads = ["ctr", "rank"] if params.order == LAMBDAMART else ["ctr"]
-    if facts["conversions"] >= params.min_conversions and has_both(valid, "converted"):
+    if facts["conversions"] >= params.min_conversions and has_both(numbers(valid, "converted")):
         heads.append("cvr")
     if facts["timed"] >= params.min_conversions and (numbers(valid, "dwell_ms") > 0).any():
         heads.append("dwell")

@@ -95,6 +95,28 @@ def histories(seed: int, rows: int) -> pa.Table:
     return showings(rng, user, item, np.where((item - 1) % 6 == kind, 0.8, 0.1), recent=recent)
 
 
+def turns(seed: int, rows: int) -> pa.Table:
+    """A user has done two things of two kinds each, one after the other; an item is clicked if it is of the later."""
+    rng = np.random.default_rng(seed)
+    before, now = rng.permuted(np.tile(np.arange(6), (rows, 1)), axis=1)[:, :2].T
+    # newest first
+    kinds = np.where(np.arange(6) < 3, now[:, None], before[:, None])
+    recent = 6 * rng.integers(0, 10, (rows, 6)) + kinds + 1
+    kind = np.where(rng.random(rows) < 0.5, before, now)
+    item = 6 * rng.integers(0, 10, rows) + kind + 1
+    user = np.arange(rows) + 1_000_000 * seed
+    return showings(rng, user, item, np.where(kind == now, 0.8, 0.1), recent=recent)
+
+
+def lures(seed: int, rows: int, items: int = 100) -> pa.Table:
+    """Some items lure, some are worth the time, and neither tells the other; only the item's key tells both."""
+    lure, worth = np.random.default_rng(98).normal(size=(2, items))
+    rng = np.random.default_rng(seed)
+    item = rng.integers(0, items, rows)
+    click, seconds = sigmoid(2 * lure - 1)[item], (30 * np.exp(worth))[item]
+    return showings(rng, np.arange(rows) // 12, item, click, dwell_s=seconds)
+
+
 def funnel(seed: int, rows: int, items: int = 2000) -> tuple[pa.Table, np.ndarray]:
     """Good items are clicked and bought more often; only the item's key tells.
 

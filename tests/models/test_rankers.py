@@ -17,12 +17,12 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import OneHotEncoder
 
 from jobs.errors import ContractError
-from models.rankers import deep, deepfm, din, esmm, groups, rows
+from models.rankers import deep, deepfm, dien, din, esmm, groups, mmoe, rows
 from models.rankers.deep import DeepParams
 from models.rankers.ranker import Ranker, describe, discover_rankers, load, ranker
 from models.ranking_features import FEATURES
 from quality.metrics.calibration import ece
-from tests.models.planted import funnel, histories, interactions, strengths
+from tests.models.planted import funnel, histories, interactions, lures, strengths, turns
 
 RANKERS = discover_rankers()
 SMALL = {
@@ -55,7 +55,7 @@ def auc(table: pa.Table, score: np.ndarray) -> float:
 
 
 def test_rankers_are_found_by_name():
-    assert {"xgb", "deepfm", "din", "esmm"} <= set(RANKERS)
+    assert {"xgb", "deepfm", "din", "dien", "esmm", "mmoe"} <= set(RANKERS)
     with pytest.raises(ContractError, match="There is no ranker 'svm'; there are"):
         ranker("svm")
 
@@ -68,6 +68,8 @@ def test_a_planted_signal_is_learnt_by_every_head(fitted, data):
     # the label itself is drawn, so the true chance is the best that any score can do
     assert auc(held, scores["pctr"]) > auc(held, strength) - 0.05
     assert roc_auc_score(held["converted"].to_numpy(), scores["pcvr"]) > 0.8
+    if "satisfaction" in scores:
+        assert roc_auc_score(held["dwell_ms"].to_numpy() >= 30_000, scores["satisfaction"]) > 0.8
     # a click lasts 5 s, and 10 s more for each unit of strength
     assert np.corrcoef(scores["dwell"], strength)[0, 1] > 0.9
     assert np.abs(scores["dwell"] - (5 + 10 * strength))[strength > 2].mean() < 5
@@ -237,6 +239,35 @@ def test_learning_from_all_that_was_shown_halves_the_error_of_learning_from_clic
     assert entire <= clicks / 2
 
 
+def order_that_tells(seed: int) -> tuple[float, float]:
+    """AUC of DIN and of DIEN on users of whom only the order of what they did says what they want."""
+    train, valid, held = turns(seed, 12_000), turns(seed + 100, 2000), turns(seed + 200, 3000)
+    # the order is seen after some epochs without a better loss
+    options = dataclasses.asdict(PLANTED) | {"seed": seed, "batch": 256, "length": 6, "patience": 10}
+    blind = din.fit(train, valid, din.Params(**options))
+    sees = dien.fit(train, valid, dien.Params(**options))
+    return auc(held, blind.score(held)["pctr"]), auc(held, sees.score(held)["pctr"])
+
+
+def test_only_dien_sees_the_order_of_a_sequence():
+    blind, sees = order_that_tells(1)
+    assert blind < 0.55
+    assert sees > 0.7
+
+
+def satisfaction_apart_from_clicks(seed: int) -> tuple[float, float]:
+    """AUC of MMoE's chances of a click and of a satisfied one, both against clicks that lasted."""
+    train, valid, held = lures(seed, 12_000), lures(seed + 100, 3000), lures(seed + 200, 4000)
+    scores = mmoe.fit(train, valid, mmoe.Params(**dataclasses.asdict(PLANTED) | {"seed": seed})).score(held)
+    lasted = held["dwell_ms"].to_numpy() >= 30_000
+    return roc_auc_score(lasted, scores["pctr"]), roc_auc_score(lasted, scores["satisfaction"])
+
+
+def test_a_satisfied_click_is_another_task_than_a_click():
+    clicks, satisfaction = satisfaction_apart_from_clicks(1)
+    assert satisfaction > clicks + 0.1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_planted_truths_are_found_from_any_seed(seed):
@@ -244,6 +275,9 @@ def test_planted_truths_are_found_from_any_seed(seed):
     blind, sees = sequences_that_tell(seed)
     entire, clicks = conversions_of_all_shown(seed)
     assert (linear < 0.55, fm > 0.75, blind < 0.55, sees > 0.7, entire <= clicks / 2) == (True,) * 5
+    blind, sees = order_that_tells(seed)
+    clicks, satisfaction = satisfaction_apart_from_clicks(seed)
+    assert (blind < 0.55, sees > 0.7, satisfaction > clicks + 0.1) == (True,) * 3
 
 
 # -- inputs --------------------------------------------------------------------------------------
