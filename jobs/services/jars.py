@@ -1,7 +1,7 @@
-"""The jars that Spark needs for Delta: fetched once with Ivy, checked against their SHA-256, then local.
+"""The jars that Spark needs beside its own: fetched once with Ivy, checked against their SHA-256, then local.
 
 Starting Spark with ``--packages`` would resolve 34 jars anew each time and put an older Hadoop and
-Parquet beside Spark's own. Delta itself needs two; everything else comes with pyspark.
+Parquet beside Spark's own. Delta itself needs two; one more keeps local files without a process for each.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ class Jar:
         return f"{self.name}-{self.version}.jar"
 
 
+LOCAL_FILES = Jar(
+    "com.globalmentor",
+    "hadoop-bare-naked-local-fs",
+    "0.1.0",
+    "e0cc30fb0531eb0b59468dc0abf5b257533d2365b5e9f45e795edd707aa78c62",
+)
 JARS = (
     Jar(
         "io.delta",
@@ -40,6 +46,7 @@ JARS = (
         "27d4fd8b1f879535c573ed1c718177d6a27f24d3e626ba02e216369725721ead",
     ),
     Jar("io.delta", "delta-storage", "4.4.0", "c46735481fa8e326b0957be02b4420cbcab4b325bb08009b7f2045a95133f1cc"),
+    LOCAL_FILES,
 )
 
 

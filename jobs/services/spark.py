@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from jobs.errors import SettingsError
 from jobs.services.component import Component
-from jobs.services.jars import jar_paths, spark_home
+from jobs.services.jars import LOCAL_FILES, jar_paths, jars_dir, spark_home
 from jobs.services.java import find_java
 from jobs.services.state import LOOPBACK, State, port_open
 
@@ -100,6 +100,11 @@ def configuration(state: State) -> dict[str, str]:
         "spark.connect.session.planCache.maxSize": "6",
         "spark.connect.session.manager.defaultSessionTimeout": "30m",
         "spark.jars": ",".join(str(path) for path in jar_paths()),
+        # Spark opens files before it loads its jars: what it opens them with has to be there from the start.
+        "spark.driver.extraClassPath": str(jars_dir() / LOCAL_FILES.file),
+        # Without its native library Hadoop starts a `chmod` for each file, checksum and folder that it makes: some
+        # thirty processes a table. This class asks Java instead.
+        "spark.hadoop.fs.file.impl": "com.globalmentor.apache.hadoop.fs.BareLocalFileSystem",
         "spark.local.dir": str(scratch),
         "spark.scheduler.mode": "FAIR",
         "spark.pyspark.python": sys.executable,

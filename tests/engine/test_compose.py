@@ -204,10 +204,12 @@ def test_spark_on_a_cluster_reads_and_writes_as_the_embedded_one(
     embedded, cluster = spark.configuration(state), spark_conf()
     own = {"spark.sql.shuffle.partitions", "spark.sql.warehouse.dir"}
     for key, value in embedded.items():
-        same = key.startswith(("spark.sql.", "spark.databricks.", "spark.scheduler."))
+        same = key.startswith(("spark.sql.", "spark.hadoop.", "spark.databricks.", "spark.scheduler."))
         if same and not key.startswith("spark.sql.ui.") and key not in own:
             assert cluster[key] == value, key
     assert {Path(path).name for path in cluster["spark.jars"].split(",")} == {jar.file for jar in jars.JARS}
+    for of in ("driver", "executor"):
+        assert Path(cluster[f"spark.{of}.extraClassPath"]).name == jars.LOCAL_FILES.file
 
 
 def test_addresses_point_at_services_and_their_ports(services: dict[str, Any]) -> None:
