@@ -31,7 +31,7 @@ RANKERS: dict[str, tuple[str, dict[str, Any]]] = {
     "din": ("din", {}),
     "dien": ("dien", {}),
     "esmm": ("esmm", {}),
-    "mmoe": ("mmoe", {}),
+    "ple": ("ple", {}),
 }
 USERS, CANDIDATES, LIMIT_S, WORKERS = 50_000, 200, 240, 2
 BATCH = 10_000

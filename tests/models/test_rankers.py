@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import OneHotEncoder
 
 from jobs.errors import ContractError
-from models.rankers import deep, deepfm, dien, din, esmm, groups, mmoe, rows
+from models.rankers import deep, deepfm, dien, din, esmm, groups, ple, rows
 from models.rankers.deep import DeepParams
 from models.rankers.ranker import Ranker, describe, discover_rankers, load, ranker
 from models.ranking_features import FEATURES
@@ -55,7 +55,7 @@ def auc(table: pa.Table, score: np.ndarray) -> float:
 
 
 def test_rankers_are_found_by_name():
-    assert {"xgb", "deepfm", "din", "dien", "esmm", "mmoe"} <= set(RANKERS)
+    assert {"xgb", "deepfm", "din", "dien", "esmm", "ple"} <= set(RANKERS)
     with pytest.raises(ContractError, match="There is no ranker 'svm'; there are"):
         ranker("svm")
 
@@ -256,9 +256,9 @@ def test_only_dien_sees_the_order_of_a_sequence():
 
 
 def satisfaction_apart_from_clicks(seed: int) -> tuple[float, float]:
-    """AUC of MMoE's chances of a click and of a satisfied one, both against clicks that lasted."""
+    """AUC of PLE's chances of a click and of a satisfied one, both against clicks that lasted."""
     train, valid, held = lures(seed, 12_000), lures(seed + 100, 3000), lures(seed + 200, 4000)
-    scores = mmoe.fit(train, valid, mmoe.Params(**dataclasses.asdict(PLANTED) | {"seed": seed})).score(held)
+    scores = ple.fit(train, valid, ple.Params(**dataclasses.asdict(PLANTED) | {"seed": seed})).score(held)
     lasted = held["dwell_ms"].to_numpy() >= 30_000
     return roc_auc_score(lasted, scores["pctr"]), roc_auc_score(lasted, scores["satisfaction"])
 
@@ -266,6 +266,8 @@ def satisfaction_apart_from_clicks(seed: int) -> tuple[float, float]:
 def test_a_satisfied_click_is_another_task_than_a_click():
     clicks, satisfaction = satisfaction_apart_from_clicks(1)
     assert satisfaction > clicks + 0.1
+    with pytest.raises(ContractError, match="it needs one that is shared, and two to choose from"):
+        ple.Params(shared=1, own=0)
 
 
 @pytest.mark.slow
