@@ -14,8 +14,9 @@ from pyspark.sql import functions as F
 
 from jobs.contract import Artifact, DayRange, TableInput
 from jobs.errors import ContractError
-from models.preferences import HORIZON, collect, summed
+from models.preferences import HORIZON, Preferences, collect, summed
 
+RECENT, QUERIES = 50, 200
 ENGINES = ("implicit", "spark")
 BUCKETS = 1024
 
@@ -54,7 +55,8 @@ CONTRACT = Artifact(
 
 
 def build(user_item_daily: DataFrame, *, days: DayRange, params: Params, out: Path) -> dict[str, Any]:
-    """Fit and save ``item_ids.npy`` (int64, sorted), ``item_factors.npy`` (float32, items x factors)."""
+    """Fit and save ``item_ids.npy`` (int64, sorted), ``item_factors.npy`` and ``queries.npy`` (float32)."""
+    asked = np.zeros((0, params.factors), dtype=np.float32)
     if params.engine == "spark":
         items, factors = fit_with_spark(user_item_daily, params)
         facts = {"engine": params.engine}
@@ -63,10 +65,12 @@ def build(user_item_daily: DataFrame, *, days: DayRange, params: Params, out: Pa
         items, factors = taken.items, np.zeros((0, params.factors), dtype=np.float32)
         if len(items) >= params.min_items:
             factors = fit(taken.user_at, taken.item_at, taken.strength, taken.shape, params)
+            asked = some_users(taken, factors, params)
         facts = {"engine": params.engine, "users": len(taken.users), "interactions": len(taken)}
     kept = items if len(factors) else items[:0]
     np.save(out / "item_ids.npy", kept, allow_pickle=False)
     np.save(out / "item_factors.npy", factors, allow_pickle=False)
+    np.save(out / "queries.npy", asked, allow_pickle=False)
     (out / "params.json").write_text(json.dumps(asdict(params), sort_keys=True))
     return {**facts, "items": len(kept)}
 
@@ -156,6 +160,21 @@ def fold_in(factors: np.ndarray, rows: list[np.ndarray], strengths: list[np.ndar
             confidence = params.alpha * weight.astype(np.float32)
             made[at] = np.linalg.solve(gram + (seen.T * confidence) @ seen, seen.T @ (1 + confidence))
     return made
+
+
+def some_users(taken: Preferences, factors: np.ndarray, params: Params) -> np.ndarray:
+    """Vectors of evenly spaced users, folded in from their last items as at night, to measure an index with."""
+    recent = taken.latest(RECENT)
+    some = np.unique(np.linspace(0, len(taken.users) - 1, QUERIES).astype(int))
+    first, end = (np.searchsorted(recent.user_at, some, side) for side in ("left", "right"))
+    cuts = [slice(*cut) for cut in zip(first, end, strict=True)]
+    return fold_in(factors, [recent.item_at[cut] for cut in cuts], [recent.strength[cut] for cut in cuts], params)
+
+
+def queries(path: Path) -> np.ndarray | None:
+    """Vectors of some users of a saved artifact; none where Spark fitted it, or before they were kept."""
+    kept = path / "queries.npy"
+    return np.load(kept, allow_pickle=False) if kept.exists() else None
 
 
 @lru_cache(maxsize=2)

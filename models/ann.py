@@ -46,7 +46,8 @@ class IndexParams:
     kind
         ``auto`` chooses by size; or one of ``flat``, ``hnsw``, ``ivf``, ``ivfpq``.
     exact_limit, hnsw_limit, ivf_limit
-        Up to so many vectors ``auto`` takes flat, hnsw, ivf; above, ivfpq.
+        Up to so many vectors ``auto`` takes flat, hnsw, ivf; above, ivfpq. Inner products get no hnsw: its graph links
+        what is alike, and leads to few of the long vectors that score most.
     min_recall
         Share of the exact 100 nearest that must be found.
     max_effort
@@ -72,11 +73,14 @@ class IndexParams:
         """The kind for so many vectors."""
         if self.kind != "auto":
             return self.kind
-        limits = zip(KINDS, (self.exact_limit, self.hnsw_limit, self.ivf_limit))
+        hnsw_limit = self.hnsw_limit if self.metric == "cosine" else 0
+        limits = zip(KINDS, (self.exact_limit, hnsw_limit, self.ivf_limit))
         return next((kind for kind, limit in limits if count <= limit), KINDS[-1])
 
 
-def build_index(ids: np.ndarray, vectors: np.ndarray, out: Path, params: IndexParams) -> dict[str, Any]:
+def build_index(
+    ids: np.ndarray, vectors: np.ndarray, out: Path, params: IndexParams, queries: np.ndarray | None = None
+) -> dict[str, Any]:
     """Build an index and save it with its id map and its description, ``index.json``.
 
     Parameters
@@ -85,6 +89,8 @@ def build_index(ids: np.ndarray, vectors: np.ndarray, out: Path, params: IndexPa
         int64, shape ``(n,)``, each once.
     vectors
         float32, shape ``(n, d)``; normalised here for ``cosine``.
+    queries
+        A sample of what is searched for, which recall is measured with; by default some of the vectors themselves.
 
     Returns
     -------
@@ -101,7 +107,7 @@ def build_index(ids: np.ndarray, vectors: np.ndarray, out: Path, params: IndexPa
     points = measured(vectors, params.metric)
     kind = params.kind_of(len(points))
     index = _filled(_new(kind, points, params), points)
-    return _keep(kind, index, ids, points, vectors, out, params, started)
+    return _keep(kind, index, ids, points, vectors, out, params, started, queries)
 
 
 def extend_index(source: Path, ids: np.ndarray, vectors: np.ndarray, out: Path, params: IndexParams) -> dict[str, Any]:
@@ -193,11 +199,13 @@ def _keep(
     out: Path,
     params: IndexParams,
     started: float,
+    queries: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Tune, measure and save an index, or refuse it."""
     import faiss
 
-    parameters, recall = _tuned(kind, index, points, params)
+    sample = None if queries is None or not len(queries) else measured(queries, params.metric)
+    parameters, recall = _tuned(kind, index, points, params, sample)
     seconds = round(time.monotonic() - started, 3)
     if recall is not None and recall < params.min_recall:
         raise ContractError(
@@ -213,6 +221,7 @@ def _keep(
         "metric": params.metric,
         "parameters": parameters,
         "recall_at_100": recall,
+        "measured_with": "its own vectors" if sample is None else "queries",
         "index_sha256": _sha(out / "index.faiss"),
         "ids_sha256": _sha(out / "ids.npy"),
         "vectors_sha256": fingerprint(ids, vectors),
@@ -241,10 +250,12 @@ def _efforts(kind: str, index: Any, params: IndexParams) -> Iterator[dict[str, i
         effort = min(2 * effort, most)
 
 
-def _tuned(kind: str, index: Any, points: np.ndarray, params: IndexParams) -> tuple[dict[str, int], float | None]:
+def _tuned(
+    kind: str, index: Any, points: np.ndarray, params: IndexParams, queries: np.ndarray | None
+) -> tuple[dict[str, int], float | None]:
     """The cheapest parameters that reach the asked recall (else the dearest), set on the index; and the recall."""
     parameters, recall = {}, None
-    exact = Exact.of(points) if len(points) else None
+    exact = Exact.of(points, queries) if len(points) else None
     for parameters in _efforts(kind, index, params):
         _set(index, kind, parameters)
         recall = exact.recall(index) if exact else None
@@ -270,7 +281,7 @@ def _ivf(index: Any) -> Any:
 
 @dataclass(frozen=True)
 class Exact:
-    """The exact neighbours of a sample of the vectors, to hold an index against.
+    """The exact neighbours of a sample of queries, to hold an index against.
 
     ``worst`` is each query's ``k``-th best score: by score and not by id, because equal vectors may come in any order.
     """
@@ -281,10 +292,10 @@ class Exact:
     k: int
 
     @classmethod
-    def of(cls, points: np.ndarray, k: int = 100, queries: int = 200) -> Exact:
-        """Of up to ``queries`` evenly spaced vectors, by blocked matrix multiplication."""
-        k = min(k, len(points))
-        sample = points[np.linspace(0, len(points) - 1, min(queries, len(points))).astype(int)]
+    def of(cls, points: np.ndarray, queries: np.ndarray | None = None, k: int = 100, most: int = 200) -> Exact:
+        """Of up to ``most`` evenly spaced queries, or else vectors, by blocked matrix multiplication."""
+        k, asked = min(k, len(points)), points if queries is None else queries
+        sample = asked[np.linspace(0, len(asked) - 1, min(most, len(asked))).astype(int)]
         best = np.full((len(sample), k), -np.inf, np.float32)
         for block in _blocks(len(points)):
             scores = np.concatenate([best, sample @ points[block].T], axis=1)

@@ -29,4 +29,4 @@ class Params(IndexParams):
 
 def build(als_path: Path, *, days: DayRange, params: Params, out: Path) -> dict[str, Any]:
     ids, factors, _ = als.load(als_path)
-    return build_index(ids, factors, out, params)
+    return build_index(ids, factors, out, params, als.queries(als_path))

@@ -87,13 +87,17 @@ def test_build_saves_sorted_ids_with_their_factors(frame, tmp_path):
     assert ids.tolist() == list(range(977, 1001))
     assert facts == {"engine": "implicit", "users": 30, "items": 24, "interactions": len(rows)}
     assert (factors.shape, factors.dtype, params) == ((24, 4), np.float32, PARAMS)
+    # an index is measured with users as the night folds them in; of thirty all are kept
+    own_at = [(23 - own(user)[0], own(user)[1]) for user in range(30)]
+    wanted = als.fold_in(factors, *zip(*[(at[np.argsort(at)], s[np.argsort(at)]) for at, s in own_at]), PARAMS)
+    assert als.queries(tmp_path) == pytest.approx(wanted, abs=1e-5)
 
 
 @pytest.mark.parametrize("rows", [[], [(1, 1, 1.0, 1), (2, 2, 1.0, 1)]])
 def test_too_few_items_make_an_empty_model(frame, tmp_path, rows):
     als.build(frame(PAIRS, rows), days=DayRange.day("2024-03-01"), params=PARAMS, out=tmp_path)
     ids, factors, _ = als.load(tmp_path)
-    assert (ids.shape, factors.shape) == ((0,), (0, 4))
+    assert (ids.shape, factors.shape, als.queries(tmp_path).shape) == ((0,), (0, 4), (0, 4))
 
 
 def test_spark_ml_fits_the_same_blocks_behind_the_same_interface(frame, tmp_path):
@@ -102,7 +106,7 @@ def test_spark_ml_fits_the_same_blocks_behind_the_same_interface(frame, tmp_path
     params = Params(factors=2, iterations=5, engine="spark")
     assert als.build(pairs, days=DayRange.day("2024-03-01"), params=params, out=tmp_path)["engine"] == "spark"
     ids, factors, fitted = als.load(tmp_path)
-    assert ids.tolist() == list(range(977, 1001)) and fitted == params
+    assert ids.tolist() == list(range(977, 1001)) and fitted == params and not len(als.queries(tmp_path))
     vectors = als.fold_in(factors, [24 - 1 - own(0)[0]], [own(0)[1]], params)
     scores = (vectors @ factors.T)[0][::-1]
     assert scores[:12].min() > scores[12:].max()

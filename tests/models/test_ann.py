@@ -55,6 +55,31 @@ def test_the_kind_follows_from_the_size(count, kind):
     assert IndexParams(kind="hnsw").kind_of(count) == "hnsw"
 
 
+@pytest.mark.parametrize(("count", "kind"), [(10, "flat"), (11, "ivf"), (30, "ivf"), (31, "ivfpq")])
+def test_inner_products_get_no_graph_unless_it_is_asked_for(count, kind):
+    limits = {"metric": "inner_product", "exact_limit": 10, "hnsw_limit": 20, "ivf_limit": 30}
+    assert IndexParams(**limits).kind_of(count) == kind
+    assert IndexParams(**limits, kind="hnsw").kind_of(count) == "hnsw"
+
+
+def test_recall_is_that_of_the_queries_where_some_are_given(tmp_path):
+    vectors = clustered()
+    # queries between all clusters: hard for an index whose own vectors are easy
+    queries = np.random.default_rng(9).normal(size=(300, 16)).astype(np.float32)
+    params = IndexParams(kind="ivf", metric="inner_product", min_recall=0.5, max_effort=8)
+    made = {}
+    for name, given in (("own", None), ("none", queries[:0]), ("queries", queries)):
+        (tmp_path / name).mkdir()
+        made[name] = build_index(np.arange(2000), vectors, tmp_path / name, params, given)
+    assert made["own"]["recall_at_100"] == made["none"]["recall_at_100"] != made["queries"]["recall_at_100"]
+    assert [made[name]["measured_with"] for name in made] == ["its own vectors"] * 2 + ["queries"]
+    sample = queries[np.linspace(0, 299, 200).astype(int)]
+    found, _ = Index.load(tmp_path / "queries").search(sample, 100)
+    wanted = np.argsort(-(sample @ vectors.T), axis=1)[:, :100]
+    hits = [np.isin(row, best).sum() for row, best in zip(found, wanted, strict=True)]
+    assert made["queries"]["recall_at_100"] == pytest.approx(np.mean(hits) / 100, abs=0.002)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_recall_of_every_kind_is_the_true_one_and_reaches_what_is_asked(tmp_path, kind):
     vectors, ids = clustered(), np.arange(5000, 7000)
