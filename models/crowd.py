@@ -62,20 +62,19 @@ def build(user_item_daily: DataFrame, *, days: DayRange, params: Params, out: Pa
 
 @dataclass(frozen=True)
 class Crowd:
-    """Sorted item ids, their rarity, what the crowd took (users x items), and the directions of its rows."""
+    """Sorted item ids, their rarity, what the crowd took (users x items), and the directions of its rows.
+
+    Directions of users times those of the crowd are cosines in which rare items count more.
+    """
 
     ids: np.ndarray
     rarity: np.ndarray
     taken: sp.csr_array
     directions: sp.csr_array
 
-    def likeness(self, taken: sp.csr_array) -> np.ndarray:
-        """Cosine of users (users x items, 1 where taken) with the crowd, items weighted by rarity; dense."""
-        return (directions_of(taken, self.rarity) @ self.directions.T).toarray()
-
 
 def directions_of(taken: sp.csr_array, rarity: np.ndarray) -> sp.csr_array:
-    """Rows of the rarity of what was taken, scaled to length 1; an empty row stays empty."""
+    """Rows (users x items, 1 where taken) of the rarity of what was taken, of length 1; an empty row stays empty."""
     weighted = sp.csr_array(taken.sign().multiply(rarity))
     length = np.sqrt(weighted.multiply(weighted).sum(axis=1))
     scale = (1 / np.where(length == 0, 1, length)).astype(np.float32)

@@ -17,7 +17,9 @@ from models.channels.channel import AUDITED_DEPTH, Call, Channel
 
 RESULT = "ds date, channel string, user_id bigint, item_id bigint, score double, seed_item_id bigint"
 BLOCK = 1_000
-"""Users worked on at once: a worker's memory holds this many rows of scores."""
+"""Users worked on at once."""
+DENSE_BYTES = 32 << 20
+"""Scores that a search holds at once, whatever the number of items; sorting them takes four times as much."""
 SPARE = 20
 """Candidates of a user beyond those that are kept: some are not eligible."""
 LONGEST = AUDITED_DEPTH + SPARE
@@ -190,6 +192,20 @@ def top(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     row, column = row[order], column[order]
     place = np.arange(len(row)) - np.searchsorted(row, row)
     return row[place < k], column[place < k]
+
+
+def top_of_product(
+    left: np.ndarray | sp.csr_array, right: np.ndarray | sp.sparray, k: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns and values of the `top` ``k`` of ``left @ right``, of which `DENSE_BYTES` are made at once."""
+    rows, parts = max(1, DENSE_BYTES // (8 * max(1, right.shape[1]))), []
+    for first in range(0, max(1, left.shape[0]), rows):
+        block = left[first : first + rows] @ right
+        scores = block.toarray() if sp.issparse(block) else block
+        row, column = top(scores, k)
+        parts.append((first + row, column, scores[row, column]))
+    row, column, value = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return row, column, value
 
 
 def led_to(users: Users, weights: np.ndarray, ids: np.ndarray, graph: sp.csr_array) -> Found:

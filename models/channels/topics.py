@@ -9,7 +9,7 @@ import numpy as np
 from jobs.contract import ArtifactInput, TableInput
 from models import topics as model
 from models.channels.channel import Channel
-from models.channels.sequences import LONGEST, Found, Users, top
+from models.channels.sequences import LONGEST, Found, Users, top_of_product
 
 CHANNEL = Channel(
     "topics",
@@ -23,6 +23,6 @@ CHANNEL = Channel(
 def search(users: Users, topics: Path) -> Found:
     known = model.load(topics)
     # shares of an item in a topic are about 1 / items: scaled, so that five decimals tell them apart
-    scores = known.mixture(users.matrix(known.ids, np.ones(len(users.items)))) @ known.share * len(known.ids)
-    user_at, item_at = top(scores, LONGEST + users.longest)
-    return Found(user_at, known.ids[item_at], scores[user_at, item_at])
+    mixture = len(known.ids) * known.mixture(users.matrix(known.ids, np.ones(len(users.items))))
+    user_at, item_at, scores = top_of_product(mixture, known.share, LONGEST + users.longest)
+    return Found(user_at, known.ids[item_at], scores)

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from jobs.contract import ArtifactInput, TableInput
 from models import crowd as model
 from models.channels.channel import Channel
-from models.channels.sequences import LONGEST, Found, Users, top
+from models.channels.sequences import LONGEST, Found, Users, top_of_product
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,8 @@ CHANNEL = Channel(
 
 def search(users: Users, crowd: Path, params: Params) -> Found:
     known = model.load(crowd)
-    likeness = known.likeness(users.matrix(known.ids, np.ones(len(users.items))))
-    row, column = top(likeness, params.neighbours)
-    near = sp.csr_array((likeness[row, column], (row, column)), shape=likeness.shape)
-    scores = (near @ known.taken).toarray()
-    user_at, item_at = top(scores, LONGEST + users.longest)
-    return Found(user_at, known.ids[item_at], scores[user_at, item_at])
+    theirs = model.directions_of(users.matrix(known.ids, np.ones(len(users.items))), known.rarity)
+    row, column, likeness = top_of_product(theirs, known.directions.T, params.neighbours)
+    near = sp.csr_array((likeness, (row, column)), shape=(len(users), known.taken.shape[0]))
+    user_at, item_at, scores = top_of_product(near, known.taken, LONGEST + users.longest)
+    return Found(user_at, known.ids[item_at], scores)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from models import crowd, item2vec, lightgcn, topics
-from models.channels.sequences import Found, Users, best, led_to, new_to_them, top
+from models.channels import sequences
+from models.channels.sequences import Found, Users, best, led_to, new_to_them, top, top_of_product
 from models.preferences import Preferences
 
 ITEMS = 24
@@ -102,11 +104,11 @@ def test_topics_are_the_tastes():
 def test_likeness_is_the_cosine_with_rare_items_counting_more():
     taken = two_tastes().matrix(np.ones(400))[:, :3]
     rarity = np.array([1.0, 2.0, 3.0], np.float32)
-    known = crowd.Crowd(np.arange(3), rarity, taken, crowd.directions_of(taken, rarity))
     weighted = taken.toarray()[:4] * rarity
     length = np.linalg.norm(weighted, axis=1)
     wanted = weighted @ weighted.T / np.maximum(np.outer(length, length), 1e-9)
-    assert known.likeness(taken[:4])[:, :4] == pytest.approx(wanted, abs=1e-6)
+    directions = crowd.directions_of(taken[:4], rarity)
+    assert (directions @ directions.T).toarray() == pytest.approx(wanted, abs=1e-6)
 
 
 def test_the_latest_items_of_a_heavy_user_count():
@@ -151,6 +153,23 @@ def test_own_items_are_no_candidates_of_their_user_alone():
 def test_the_best_are_kept_by_score_then_item():
     found = Found(np.array([1, 0, 0, 0]), np.array([5, 9, 8, 7]), np.array([1.0, 2.0, 2.0, 3.0]))
     assert best(found, np.array([2, 1])).items.tolist() == [7, 8, 5]
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_the_best_of_a_product_are_those_of_the_whole_whatever_is_made_at_once(kind, monkeypatch):
+    rng = np.random.default_rng(5)
+    left, right = rng.integers(0, 3, (11, 4)).astype(float), rng.integers(0, 3, (4, 9)).astype(float)
+    row, column = top(left @ right, 3)
+    for made_at_once in (1, 8 * 9 * 4, 1 << 20):  # a row, four rows, and all
+        monkeypatch.setattr(sequences, "DENSE_BYTES", made_at_once)
+        found = top_of_product(kind(left), kind(right), 3)
+        assert [part.tolist() for part in found] == [
+            row.tolist(),
+            column.tolist(),
+            (left @ right)[row, column].tolist(),
+        ]
+    assert [len(part) for part in top_of_product(kind(left[:0]), kind(right), 3)] == [0, 0, 0]
+    assert [len(part) for part in top_of_product(kind(left), kind(right[:, :0]), 3)] == [0, 0, 0]
 
 
 def test_top_leaves_out_what_is_not_positive_and_breaks_ties_by_place():
