@@ -85,7 +85,7 @@ CONTRACT = Table(
         ],
         Column("active_days_7d", "int", "Days with any action in the 7 days ending on ds.", "days"),
         Column("active_days_28d", "int", "The same over 28 days.", "days"),
-        Column("days_since_active", "int", "Days since the last action or showing.", "days"),
+        Column("days_since_active", "int", "Days since the last action, showing or answer to a survey.", "days"),
         Column("dwell_ms_7d", "bigint", "Time spent in 7 days.", "ms"),
         Column("amount_minor_28d", "bigint", "Amount bought in 28 days.", "minor"),
         Column("ctr_28d", "double", "Clicks by showings over 28 days, smoothed by the prior.", digits=6),

@@ -13,6 +13,7 @@ from jobs.interactions import NEGATIVE, PURCHASE, count_of, interactions
 from jobs.landing import TERMINALS
 from jobs.settings import Market
 
+SURVEY = "survey"
 COUNTS = {
     "clicks": "click",
     "favourites": "favourite",
@@ -36,12 +37,18 @@ CONTRACT = Table(
         Column("targets", "int", "Actions that the market counts as success."),
         Column("logins", "int", "Logins."),
         Column("searches", "int", "Searches."),
+        Column("surveys", "int", "Answers to surveys: what a newcomer may do first."),
         Column("dwell_ms", "bigint", "Time spent on items.", unit="ms"),
         Column("amount_minor", "bigint", "Amount of the sales.", unit="minor"),
         Column("terminals", "int", "Different terminals used."),
     ],
     keys=["user_id"],
-    inputs=[TableInput("silver.events"), TableInput("silver.orders"), TableInput("silver.impressions")],
+    inputs=[
+        TableInput("silver.events"),
+        TableInput("silver.orders"),
+        TableInput("silver.impressions"),
+        TableInput("silver.surveys", optional=True),
+    ],
     checks=[
         between("clicks", 0, 100_000),
         between("dwell_ms", 0, 7 * 86_400_000, verdict="warn"),
@@ -57,7 +64,14 @@ CONTRACT = Table(
 
 
 def build(
-    events: DataFrame, orders: DataFrame, impressions: DataFrame, *, days: DayRange, params: NoParams, market: Market
+    events: DataFrame,
+    orders: DataFrame,
+    impressions: DataFrame,
+    surveys: DataFrame,
+    *,
+    days: DayRange,
+    params: NoParams,
+    market: Market,
 ) -> DataFrame:
     acted = interactions(events, orders)
     of_items = acted.groupBy("ds", "user_id").agg(
@@ -67,9 +81,12 @@ def build(
         F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"),
         F.coalesce(F.sum("amount_minor"), F.lit(0)).alias("amount_minor"),
     )
-    visits = events.groupBy("ds", "user_id").agg(
+    answered = surveys.select("ds", "user_id", F.lit(SURVEY).alias("action"))
+    outside = events.select("ds", "user_id", "action", "terminal").unionByName(answered, allowMissingColumns=True)
+    visits = outside.groupBy("ds", "user_id").agg(
         count_of("login").alias("logins"),
         count_of("search").alias("searches"),
+        count_of(SURVEY).alias("surveys"),
         reduce(add, [F.max(F.col("terminal") == name).cast("int") for name in TERMINALS]).alias("terminals"),
     )
     shown = impressions.groupBy("ds", "user_id").agg(F.count("*").cast("int").alias("impressions"))

@@ -70,7 +70,8 @@ def built(spark, facts):
         for user, item in ((1, 10), (2, 11))
     ]
     of_sessions = sessions.build(events, shown, **of_days, params=sessions.Params())
-    of_users = user_daily.build(events, orders, shown, **of_days, params=None, market=MARKET)
+    nobody = spark.createDataFrame([], "ds date, user_id bigint")
+    of_users = user_daily.build(events, orders, shown, nobody, **of_days, params=None, market=MARKET)
     return {
         sessions: [row.asDict() for row in conform(sessions.CONTRACT, of_sessions).collect()],
         user_daily: [row.asDict() for row in conform(user_daily.CONTRACT, of_users).collect()],

@@ -83,6 +83,12 @@ def test_users_who_only_click_or_only_see(frame):
     assert set(found) == {1, 2}
 
 
+def test_who_only_answered_a_survey_is_a_user_of_the_last_28_days(frame):
+    # such a day has a row of silver.user_daily whose counts of actions are all 0
+    found = activity(frame, row(1, "2024-03-01"), row(2, "2024-02-29"))
+    assert {u: (r["active_days_28d"], r["days_since_active"]) for u, r in found.items()} == {1: (0, 27)}
+
+
 def test_every_action_is_counted_by_window(frame):
     names = (*COUNTS, "logins")
     rows = [row(1, **{n: 1 for n in names}), row(1, "2024-03-22", **{n: 2 for n in names})]

@@ -52,6 +52,7 @@ def found(spark):
         literal(spark, EVENTS, events),
         literal(spark, ORDERS, orders),
         literal(spark, SHOWN, [(DS, 1), (DS, 1), (DS, 3)]),
+        literal(spark, SHOWN, [(DS, 1), (DS, 5), (DS, 5)]),
         days=DayRange.day(DS),
         params=None,
         market=Market("demo", target=("click", "purchase")),
@@ -73,6 +74,7 @@ def test_counts_and_sums_of_a_user(found):
         "negatives": 2,
         "logins": 1,
         "searches": 1,
+        "surveys": 1,
         "terminals": 2,
         "targets": 4,  # two clicks and two sale lines; the tracked purchase is no third
         "dwell_ms": 900,  # of nine actions; the tracked purchase is left to the sales
@@ -80,8 +82,9 @@ def test_counts_and_sums_of_a_user(found):
     }
 
 
-def test_who_only_logged_in_saw_or_bought_has_a_row_with_zeros(found):
-    assert {key[1] for key in found if key[0] == DS} == {1, 2, 3, 4}
+def test_who_only_logged_in_saw_bought_or_answered_has_a_row_with_zeros(found):
+    assert {key[1] for key in found if key[0] == DS} == {1, 2, 3, 4, 5}
+    assert (found[DS, 5]["surveys"], found[DS, 5]["logins"], found[DS, 5]["clicks"]) == (2, 0, 0)
     assert (found[DS, 2]["logins"], found[DS, 2]["clicks"]) == (1, 0)
     assert (found[DS, 3]["impressions"], found[DS, 3]["terminals"]) == (1, 0)
     assert (found[DS, 4]["purchases"], found[DS, 4]["amount_minor"]) == (1, 50)
