@@ -15,7 +15,7 @@ from jobs.settings import Market
 from models import eligibility
 from models.recall import CHANNELS, depth_of
 from models.surfaces import USUAL, Surface, surfaces
-from models.variants import by_pipeline
+from models.variants import pipelines, plans
 from quality.badcases import stop_loss
 
 BLOCK_DAYS = 7
@@ -54,9 +54,9 @@ CONTRACT = Table(
     group="candidates",
     owner="candidates",
     description="Channels fused by weighted reciprocal rank, sum of weight / (60 + rank) (Cormack et al., 2009): ranks "
-    "compare where scores of channels do not. Each channel has its quota of first places (surfaces). What the user "
-    "may not see (region, age), rejected or bought in 7 days is out, as is what a bad case stops; bought ones stay "
-    "where their category may repeat.",
+    "compare where scores of channels do not. Each channel has its quota of first places, as the user's contexts say. "
+    "What the user may not see (region, age), rejected or bought in 7 days is out, as is what a bad case stops; bought "
+    "ones stay where their category may repeat.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("item_id", "bigint", "Surrogate item key."),
@@ -71,6 +71,7 @@ CONTRACT = Table(
     keys=["user_id", "item_id"],
     inputs=[
         TableInput("candidates.recall"),
+        TableInput("candidates.contexts"),
         TableInput("silver.user_item_daily", days=BLOCK_DAYS),
         TableInput("silver.events", days=BLOCK_DAYS, optional=True),
         TableInput("silver.items"),
@@ -108,8 +109,8 @@ def excluded(
 def quotas_of(market: Market, budget: int, of: Mapping[str, Surface] | None = None) -> dict[str, int]:
     """First places of channels that enter whatever their score, so that what is sure does not crowd out what explores.
 
-    One list serves every surface and context: a channel gets the largest quota that one of them asks for. ``of`` are
-    surfaces other than the market's own: those of a variant.
+    One list serves every surface: the largest quota that any surface asks for in any context. ``of`` are surfaces
+    other than the market's own: those of a variant.
 
     Raises
     ------
@@ -138,8 +139,31 @@ def by_channel(values: Mapping[str, float], otherwise: float) -> SparkColumn:
     return F.coalesce(F.try_element_at(F.create_map(*pairs), F.col("channel")), F.lit(otherwise))
 
 
+def with_places(recall: DataFrame, contexts: DataFrame, days: DayRange, params: Params, market: Market) -> DataFrame:
+    """The rows with ``places``: the largest quota of their channel among the contexts of their user, one a surface."""
+    plan = plans(market, days.last)
+    largest = [quotas_of(market, params.budget, each.surfaces) for each in pipelines(market, days.last)]
+    asked = {f"{surface}/{context}": under.quotas for (surface, context), under in plan.items()}
+    if all(under.quotas == plan[surface, USUAL].quotas for (surface, _), under in plan.items()):
+        # the same for everybody, so nobody's context need be looked up
+        return recall.withColumn("places", by_channel(largest[0], 0))
+
+    def most(channel: str) -> SparkColumn:
+        pairs = [F.lit(x) for key, quotas in asked.items() if channel in quotas for x in (key, quotas[channel])]
+        own = F.try_element_at(F.create_map(*pairs), F.concat_ws("/", "surface", "context"))
+        return F.coalesce(F.max(own), F.lit(0))
+
+    channels = sorted({channel for quotas in largest for channel in quotas})
+    of_user = F.create_map(*[part for channel in channels for part in (F.lit(channel), most(channel))])
+    places = contexts.groupBy("ds", "user_id").agg(of_user.alias("_places"))
+    return recall.join(places, ["ds", "user_id"], "left").withColumn(
+        "places", F.coalesce(F.try_element_at("_places", F.col("channel")), F.lit(0))
+    )
+
+
 def build(
     recall: DataFrame,
+    contexts: DataFrame,
     user_item_daily: DataFrame,
     events: DataFrame,
     items: DataFrame,
@@ -151,14 +175,10 @@ def build(
     market: Market,
 ) -> DataFrame:
     weights = {name: each.channel.weight for name, each in CHANNELS.items()} | dict(params.weights)
-    places = by_pipeline(
-        market,
-        days.last,
-        F.col("user_id"),
-        lambda pipeline: by_channel(quotas_of(market, params.budget, pipeline.surfaces), 0),
-    )
+    # partitions by user serve everything that follows
+    read = recall.where(F.col("rank") <= depth_of(F.col("channel"))).repartition("ds", "user_id")
     part = F.round(by_channel(weights, 1.0) / (F.lit(params.k) + F.col("rank")), 9)
-    fused = _by_item(recall.where(F.col("rank") <= depth_of(F.col("channel"))), part, F.col("rank") <= places)
+    fused = _by_item(with_places(read, contexts, days, params, market), part, F.col("rank") <= F.col("places"))
     out = excluded(user_item_daily, events, items, days, market)
     first = Window.partitionBy("ds", "user_id").orderBy(F.desc("in_quota"), F.round("score", 9).desc(), "item_id")
     best = Window.partitionBy("ds", "user_id").orderBy(F.round("score", 9).desc(), "item_id")
@@ -175,13 +195,12 @@ def build(
 def _by_item(recall: DataFrame, part: SparkColumn, in_quota: SparkColumn) -> DataFrame:
     """``ds, user_id, item_id, score, in_quota, sources``: a row a user and item, what contributed most first."""
     # A window over rows that are sorted once: an aggregation that collects lists for half a million small groups
-    # takes three times as long. Partitions by user serve the windows over users that follow.
+    # takes three times as long.
     by_part = Window.partitionBy("ds", "user_id", "item_id").orderBy(F.desc("_part"), "channel")
     all_channels = by_part.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     from_here = by_part.rowsBetween(Window.currentRow, Window.unboundedFollowing)
     return (
-        recall.repartition("ds", "user_id")
-        .withColumn("_part", part)
+        recall.withColumn("_part", part)
         .select(
             "ds",
             "user_id",

@@ -8,23 +8,27 @@ from jobs.runner import conform
 from jobs.settings import Market
 from models.fused import CONTRACT, Params, build, excluded, quotas_of
 from models.recall import CHANNELS
+from models.surfaces import surfaces
 
 RECALL = "ds date, channel string, user_id bigint, item_id bigint, rank int, seed_item_id bigint, score double"
 PAIRS = "ds date, user_id bigint, item_id bigint, rejections int, purchases int"
 EVENTS = "ds date, user_id bigint, item_id bigint, action string"
 ITEMS = "ds date, item_id bigint, category string, creator_id bigint, regions string, age_limit int"
 BADCASES = "ds date, user_id bigint, item_id bigint, stops boolean"
+CONTEXTS = "ds date, surface string, user_id bigint, context string"
 PEOPLE = "ds date, user_id bigint, region string, age_years int, age_band string"
 DS = "2024-03-10"
 
 
+QUOTAS = surfaces(Market("demo"))["feed"].quotas
 NO_QUOTAS = {"feed": {"quotas": None}}
 DEMO = Market("demo", surfaces=NO_QUOTAS)
 
 
-def fused(frame, recall, pairs=(), events=(), items=(), people=(), badcases=(), market=DEMO, **params):
+def fused(frame, recall, pairs=(), events=(), items=(), people=(), badcases=(), contexts=(), market=DEMO, **params):
     made = build(
         frame(RECALL, [(*row, row[4] / 10) for row in recall]),
+        frame(CONTEXTS, list(contexts)),
         frame(PAIRS, list(pairs)),
         frame(EVENTS, list(events)),
         frame(ITEMS, list(items)),
@@ -73,7 +77,7 @@ def test_a_quota_holds_places_against_better_scores(frame):
     rows = [(DS, "item_cf", 1, i, i, 77) for i in range(1, 9)] + [
         (DS, "long_tail", 1, 20 + i, i, None) for i in (1, 2, 3)
     ]
-    market = Market("demo", surfaces={"feed": {"quotas": None, "contexts": {"weekend": {"quotas": {"long_tail": 2}}}}})
+    market = Market("demo", surfaces={"feed": {"quotas": dict.fromkeys(QUOTAS) | {"long_tail": 2}}})
     found = fused(frame, rows, market=market, budget=5)
     # the two first of long_tail enter, and stand where their scores put them
     assert [(i, r["in_quota"]) for (_, i), r in found.items()] == [
@@ -83,6 +87,21 @@ def test_a_quota_holds_places_against_better_scores(frame):
         (21, True),
         (22, True),
     ]
+
+
+def test_a_quota_of_a_context_is_for_its_users_and_the_largest_of_their_surfaces_counts(frame):
+    rows = [(DS, "item_cf", u, i, i, 77) for u in (1, 2, 3, 4) for i in range(1, 9)]
+    rows += [(DS, "long_tail", u, 20 + i, i, None) for u in (1, 2, 3, 4) for i in (1, 2, 3)]
+    weekend = {"when": {"is_weekend": True}}
+    shelf = {"length": 4, "quotas": {"long_tail": 1}, "contexts": {"calm": {**weekend, "quotas": {"long_tail": 3}}}}
+    of = {"feed": {"quotas": None, "contexts": {"weekend": {"quotas": {"long_tail": 2}}}}, "shelf": shelf}
+    where = {1: ("usual", "usual"), 2: ("weekend", "usual"), 3: ("weekend", "calm")}
+    contexts = [(DS, surface, u, c) for u, each in where.items() for surface, c in zip(("feed", "shelf"), each)]
+    found = fused(frame, rows, contexts=contexts, market=Market("demo", surfaces=of), budget=5)
+    sure = {u: [i for (of_user, i), r in found.items() if of_user == u and r["in_quota"]] for u in (1, 2, 3, 4)}
+    # the shelf's 1; the weekend's 2; the calm shelf's 3; of user 4 no context is known
+    assert sure == {1: [21], 2: [21, 22], 3: [21, 22, 23], 4: []}
+    assert all(len([i for u, i in found if u == user]) == 5 for user in sure)
 
 
 def test_places_beyond_a_channel_s_depth_are_for_audits_alone(frame):

@@ -140,8 +140,10 @@ def test_candidates_are_chosen_by_the_variant_s_quotas(tables):
         for channel, items in (("item_cf", range(1, 9)), ("long_tail", range(21, 24)))
         for n, item in enumerate(items, 1)
     ]
+    named = {mine: "usual@mixed.new", theirs: "usual"}
     made = fused.build(
         tables("candidates.recall", found, DS),
+        tables("candidates.contexts", [{"surface": "feed", "user_id": u, "context": c} for u, c in named.items()], DS),
         tables("silver.user_item_daily", [], DS),
         tables("silver.events", [], DS),
         tables("silver.items", [], DS),
