@@ -38,8 +38,14 @@ from quality.metrics.gini import gini
 
 LONGEST, HISTORY = 7, 28
 ALL = "all"
-SERVED, FUSED, CHANNEL = "served", "fused", "channel:"
-POPULARITY, OWN_HISTORY = "baseline:popularity", "baseline:own_history"
+SERVED, RANKED, FUSED, CHANNEL = "served", "ranked", "fused", "channel:"
+OWN_HISTORY = "baseline:own_history"
+OF_VARIANTS = ("recommendations", "fused", "ranked")
+
+
+def popularity(days: int) -> str:
+    """Subject of the popularity of so many days."""
+    return f"baseline:popularity_{days}d"
 
 
 @dataclass(frozen=True)
@@ -53,14 +59,14 @@ class Params:
     surface
         Whose lists are judged.
     list_metrics, candidate_metrics
-        Of served lists and baselines; of channels and their fusion.
+        Of served (reranked) lists and baselines; of channels, their fusion, and what the ranker made of it.
     exposure_cut
         Positions that count for coverage and Gini.
     width
         Longest list that is read.
     popularity_days, half_life, block_days
-        Of the baselines: days in which takers are counted; days after which an own action counts
-        half; days for which a bought or rejected item may not return.
+        Of the baselines: days in which takers are counted, a baseline each; days after which an own action counts
+        half; days for which a bought or rejected item may not return. The second popularity fills own history up.
     """
 
     horizons: tuple[int, ...] = (1, 7)
@@ -69,7 +75,7 @@ class Params:
     candidate_metrics: tuple[str, ...] = ("ndcg@10", "recall@20", "recall@100", "hit_rate@10")
     exposure_cut: int = 10
     width: int = 100
-    popularity_days: int = 7
+    popularity_days: tuple[int, ...] = (1, 7, 28)
     half_life: float = 7.0
     block_days: int = 7
 
@@ -79,11 +85,11 @@ CONTRACT = Table(
     group="audit",
     owner="quality",
     description="The lists of list_ds against what their users took in the horizon's days after it, which end on "
-    "ds: full ranking, split by time, beside candidates and two baselines for the same users and eligible items.",
+    "ds: full ranking, split by time, beside candidates and baselines for the same users and eligible items.",
     columns=[
         Column("list_ds", "date", "Day of the judged lists."),
         Column("horizon_days", "int", "Days after list_ds in which an action counts.", unit="days"),
-        Column("subject", "string", "served, fused, channel:<name>, baseline:popularity, baseline:own_history."),
+        Column("subject", "string", "served, ranked, fused, channel:NAME, baseline:own_history or :popularity_DAYSd."),
         Column("metric", "string", "Metric, a file of quality/metrics."),
         Column("k", "int", "Positions that count."),
         Column("group", "string", "Users judged: all, or those of an experiment.variant with pipelines of its own."),
@@ -97,6 +103,7 @@ CONTRACT = Table(
         TableInput("serving.recommendations", days=LONGEST + 1, optional=True),
         TableInput("candidates.recall", days=LONGEST + 1, optional=True),
         TableInput("candidates.fused", days=LONGEST + 1, optional=True),
+        TableInput("candidates.ranked", days=LONGEST + 1, optional=True),
         TableInput("silver.user_item_daily", days=LONGEST + HISTORY),
         TableInput("silver.items", days=LONGEST + 1),
     ],
@@ -112,6 +119,7 @@ class Inputs:
     recommendations: DataFrame
     recall: DataFrame
     fused: DataFrame
+    ranked: DataFrame
     user_item_daily: DataFrame
     items: DataFrame
 
@@ -163,16 +171,16 @@ def baselines(given: Inputs, users: DataFrame, list_ds: dt.date, params: Params,
     )
     none = F.array().cast("array<bigint>")
     barred = F.coalesce("blocked", none)
-    most = F.array_except("pool", barred)
+    most = {n: F.array_except(f"pool_{n}", barred) for n in params.popularity_days}
     own = F.array_except(F.coalesce("own", none), barred)
-    both = F.array(
-        F.struct(F.lit(POPULARITY).alias("subject"), F.slice(most, 1, width).alias("items")),
-        F.struct(
-            F.lit(OWN_HISTORY).alias("subject"), F.slice(F.array_distinct(F.concat(own, most)), 1, width).alias("items")
-        ),
-    )
+    filled = F.array_distinct(F.concat(own, most[params.popularity_days[1]]))
+    lists = {popularity(n): items for n, items in most.items()} | {OWN_HISTORY: filled}
+    shown = [
+        F.struct(F.lit(subject).alias("subject"), F.slice(items, 1, width).alias("items"))
+        for subject, items in lists.items()
+    ]
     return (
-        per_user.select("user_id", F.inline(both))
+        per_user.select("user_id", F.inline(F.array(*shown)))
         .select("subject", "user_id", F.posexplode("items").alias("at", "item_id"))
         .select("subject", "user_id", (F.col("at") + 1).alias("rank"), "item_id")
     )
@@ -202,6 +210,7 @@ def judged(given: Inputs, wanted: DataFrame, base: DataFrame, list_ds: dt.date, 
         feed.withColumn("subject", F.lit(SERVED)),
         given.recall.where(on(list_ds)).withColumn("subject", F.concat(F.lit(CHANNEL), "channel")),
         given.fused.where(on(list_ds)).withColumn("subject", F.lit(FUSED)),
+        given.ranked.where(on(list_ds)).withColumn("subject", F.lit(RANKED)),
     ]
     listed = reduce(DataFrame.unionByName, [s.where(F.col("rank") <= params.width).select(*columns) for s in subjects])
     listed = listed.unionByName(base)
@@ -234,6 +243,7 @@ def build(
     recommendations: DataFrame,
     recall: DataFrame,
     fused: DataFrame,
+    ranked: DataFrame,
     user_item_daily: DataFrame,
     items: DataFrame,
     *,
@@ -242,7 +252,7 @@ def build(
     market: Market,
 ) -> DataFrame:
     ds = days.last
-    given = Inputs(recommendations, recall, fused, user_item_daily, items)
+    given = Inputs(recommendations, recall, fused, ranked, user_item_daily, items)
     rows: list[dict[str, Any]] = []
     for horizon in params.horizons:
         list_ds = days_before(ds, horizon)
@@ -257,7 +267,7 @@ def build(
 
 
 def by_variant(given: Inputs, list_ds: dt.date, market: Market) -> dict[str, Inputs]:
-    """By ``experiment.variant`` the lists and fused candidates of its people, where variants have own pipelines.
+    """By ``experiment.variant`` the lists and candidates of its people, where variants have own pipelines.
 
     Lists are shown on the day after ``list_ds``: the experiments that ran then count.
     """
@@ -265,9 +275,8 @@ def by_variant(given: Inputs, list_ds: dt.date, market: Market) -> dict[str, Inp
     for experiment in design.on(days_before(list_ds, -1)):
         variant = design.variant_column(experiment, F.col("user_id"))
         for name in experiment.variants if experiment.pipeline else ():
-            lists, fused = (rows.where(variant == name) for rows in (given.recommendations, given.fused))
-            none = given.recall.where(F.lit(False))
-            found[f"{experiment.name}.{name}"] = replace(given, recommendations=lists, fused=fused, recall=none)
+            theirs = {each: getattr(given, each).where(variant == name) for each in OF_VARIANTS}
+            found[f"{experiment.name}.{name}"] = replace(given, **theirs, recall=given.recall.where(F.lit(False)))
     return found
 
 
@@ -282,7 +291,8 @@ def figures(
     exposures = subjects_of(found.filter(found["item_id"].is_valid()))
     patterns = subjects_of(found.filter(found["relevant"].is_valid()))
     # a baseline that has nothing to show to anyone is worth nothing; a channel without rows was not there
-    for subject in sorted({POPULARITY, OWN_HISTORY} | set(exposures)):
+    baselines = {OWN_HISTORY, *map(popularity, params.popularity_days)}
+    for subject in sorted(baselines | set(exposures)):
         none = found.slice(0, 0)
         yield from list_rows(ds, (*at, subject), patterns.get(subject, none), everyone, params)
         yield from exposure_rows(ds, (*at, subject), exposures.get(subject, none), catalogue, everyone, params)
@@ -296,7 +306,7 @@ def subjects_of(table: pa.Table) -> dict[str, pa.Table]:
 
 def list_rows(ds: dt.date, key: Key, patterns: pa.Table, everyone: int, params: Params) -> Iterator[dict[str, Any]]:
     """A row per metric of one subject's lists; a user whom no pattern covers has no hit."""
-    candidate = key[2] == FUSED or key[2].startswith(CHANNEL)
+    candidate = key[2] in (RANKED, FUSED) or key[2].startswith(CHANNEL)
     hits, relevant = patterns["hits"].to_pylist(), patterns["relevant"].to_pylist()
     users = exposure_matrix(patterns["shown"]).sum(axis=1)
     for name in params.candidate_metrics if candidate else params.list_metrics:

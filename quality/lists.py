@@ -105,19 +105,29 @@ def not_again(user_item_daily: DataFrame, items: DataFrame, list_ds: dt.date, bl
     return rejected.union(bought.select("user_id", "item_id")).distinct()
 
 
-def popular(user_item_daily: DataFrame, allowed: DataFrame, list_ds: dt.date, days: int, pool: int) -> DataFrame:
-    """The ``pool`` items that most users took in the ``days`` up to ``list_ds``; ties by item.
+def popular(
+    user_item_daily: DataFrame, allowed: DataFrame, list_ds: dt.date, days: Sequence[int], pool: int
+) -> DataFrame:
+    """The ``pool`` items that most users took in each number of ``days`` up to ``list_ds``; ties by item.
 
     Returns
     -------
     DataFrame
-        One row: ``pool array<bigint>``, most taken first.
+        One row: ``pool_<days> array<bigint>`` for each, most taken first.
     """
-    taken = user_item_daily.where(between_days(days_before(list_ds, days - 1), list_ds) & (F.col("targets") > 0))
-    users = taken.groupBy("item_id").agg(F.count_distinct("user_id").alias("users")).join(allowed, "item_id")
-    best = users.orderBy(F.desc("users"), "item_id").limit(pool)
-    ranked = F.sort_array(F.collect_list(F.struct((-F.col("users")).alias("order"), "item_id")))
-    return best.agg(F.transform(ranked, lambda p: p["item_id"]).alias("pool"))
+    first = days_before(list_ds, max(days) - 1)
+    taken = user_item_daily.where(between_days(first, list_ds) & (F.col("targets") > 0))
+    # whoever took it last within the days did so in them: one pass for all windows
+    last = taken.groupBy("item_id", "user_id").agg(F.max("ds").alias("last")).join(allowed, "item_id")
+    users = [F.count_if(F.col("last") >= F.lit(days_before(list_ds, n - 1))).alias(f"users_{n}") for n in days]
+    counted = last.groupBy("item_id").agg(*users)
+
+    def best(n: int) -> Column:
+        order = -F.col(f"users_{n}")
+        rows = F.collect_list(F.when(order < 0, F.struct(order.alias("order"), "item_id")))
+        return F.transform(F.slice(F.sort_array(rows), 1, pool), lambda p: p["item_id"]).alias(f"pool_{n}")
+
+    return counted.agg(*[best(n) for n in days])
 
 
 def group_of_user() -> Column:

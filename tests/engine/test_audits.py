@@ -53,11 +53,12 @@ def rows_of(contract, frame):
 # -- evaluation ----------------------------------------------------------------------------------
 
 
-def evaluate(spark, recommendations=(), recall=(), fused=(), pairs=(), items=(), market=None, **params):
+def evaluate(spark, recommendations=(), recall=(), fused=(), ranked=(), pairs=(), items=(), market=None, **params):
     frame = evaluation.build(
         spark.createDataFrame(list(recommendations), RECOMMENDED),
         spark.createDataFrame(list(recall), CANDIDATE),
         spark.createDataFrame(list(fused), FUSED),
+        spark.createDataFrame(list(ranked), FUSED),
         spark.createDataFrame(list(pairs), PAIRS),
         spark.createDataFrame(list(items), ITEMS),
         days=TODAY,
@@ -82,6 +83,7 @@ def small(spark):
         ],
         recall=[(D1, "popular", 1, 12, 1), (D1, "popular", 1, 11, 2), (D1, "popular", 3, 10, 1)],
         fused=[(D1, 1, 11, 1), (D1, 2, 13, 1)],
+        ranked=[(D1, 1, 13, 1), (D1, 1, 14, 2), (D1, 2, 11, 1)],
         pairs=[
             taken(D2, 1, 11),
             taken(D2, 1, 14),
@@ -92,6 +94,10 @@ def small(spark):
             *[taken(D1, u, 13) for u in (5, 6, 7)],
             *[taken(D1, u, 12) for u in (5, 6)],
             taken(D1, 2, 11),
+            # a week before four took 12, and four weeks before six took 10; a day earlier yet nothing counts
+            *[taken(D1 - dt.timedelta(days=6), u, 12) for u in (5, 6, 7, 8)],
+            *[taken(D1 - dt.timedelta(days=27), u, 10) for u in range(5, 11)],
+            *[taken(D1 - dt.timedelta(days=28), u, 11) for u in range(5, 15)],
         ],
         items=items_of(D1, (10, "a"), (11, "a"), (12, "b"), (13, "b"), (15, "c")),
     )
@@ -108,6 +114,7 @@ def test_variants_with_pipelines_of_their_own_are_judged_beside_each_other(spark
         spark.createDataFrame([*recommended(D1, old, [10, 11]), *recommended(D1, new, [11, 10])], RECOMMENDED),
         spark.createDataFrame([(D1, "popular", old, 10, 1)], CANDIDATE),
         spark.createDataFrame([(D1, old, 10, 1), (D1, new, 10, 1)], FUSED),
+        spark.createDataFrame([(D1, old, 10, 1), (D1, new, 11, 1)], FUSED),
         spark.createDataFrame([taken(D2, old, 11), taken(D2, new, 11)], PAIRS),
         spark.createDataFrame(items_of(D1, (10, "a"), (11, "a")), ITEMS),
         days=TODAY,
@@ -118,6 +125,8 @@ def test_variants_with_pipelines_of_their_own_are_judged_beside_each_other(spark
     mrr = {r["group"]: (r["value"], r["n"]) for r in rows if (r["subject"], r["metric"]) == ("served", "mrr")}
     # item 11 is wanted: second in control, first in the variant
     assert mrr == {"all": (0.75, 2), "mixed.control": (0.5, 1), "mixed.new": (1.0, 1)}
+    recall = {r["group"]: r["value"] for r in rows if (r["subject"], r["metric"], r["k"]) == ("ranked", "recall", 20)}
+    assert recall == {"all": 0.5, "mixed.control": 0, "mixed.new": 1}
     # channels are judged over everybody only
     channels = {r["group"] for r in rows if r["subject"] == "channel:popular"}
     assert channels == {"all"}
@@ -149,13 +158,19 @@ def test_a_user_without_candidates_of_a_channel_counts_as_zero(small):
     assert small["channel:popular", "recall@100"]["value"] == 0.25
     # fused: user 1 half, user 2 none
     assert small["fused", "recall@100"]["value"] == 0.25
-    assert ("channel:popular", "map@10") not in small
+    # ranked: user 1 has 14 of 11 and 14, user 2 all
+    assert small["ranked", "recall@100"]["value"] == 0.75
+    assert ("channel:popular", "map@10") not in small and ("ranked", "map@10") not in small
 
 
 def test_baselines_by_hand(small):
-    # popularity: 13, 12, 11 (item 10 has no taker before): both users hit 11 at place 3
+    # of a day: 13, 12, 11 (item 10 has no taker): both users hit 11 at place 3
     # user 1: 0.5 / 1.63093 = 0.306574; user 2: 0.5; mean 0.403287
-    assert small["baseline:popularity", "ndcg@10"]["value"] == pytest.approx(0.403287, abs=1e-6)
+    assert small["baseline:popularity_1d", "ndcg@10"]["value"] == pytest.approx(0.403287, abs=1e-6)
+    # of a week: 12 with 5, 6, 7, 8, then 13 and 11; each user counts once
+    assert small["baseline:popularity_7d", "mrr@10"]["value"] == pytest.approx(1 / 3, abs=1e-6)
+    # of four weeks: 10, 12, 13, and 11 at place 4
+    assert small["baseline:popularity_28d", "mrr@10"]["value"] == 0.25
     # own history: user 2 took 11 before, so it is first: 1; user 1 has none and gets popularity
     assert small["baseline:own_history", "ndcg@10"]["value"] == pytest.approx((0.306574 + 1) / 2, abs=1e-6)
 
@@ -194,7 +209,7 @@ def test_baselines_obey_the_rule_of_repeats(spark):
     assert once["baseline:own_history", "gini@10"]["value"] is None
     again = evaluate(spark, **given, market=Market("test", repeat_categories=("milk",)))
     assert again["baseline:own_history", "hit_rate@10"]["value"] == 1
-    assert again["baseline:popularity", "coverage@10"]["value"] == pytest.approx(1 / 3, abs=1e-6)
+    assert again["baseline:popularity_7d", "coverage@10"]["value"] == pytest.approx(1 / 3, abs=1e-6)
     anything = evaluate(spark, **given, market=Market("test", repeat_categories=("*",)))
     assert anything["baseline:own_history", "mrr@10"]["value"] == 1
 
@@ -207,8 +222,8 @@ def test_what_cannot_be_bought_is_in_no_baseline_and_no_catalogue(spark):
         items=items,
         pairs=[taken(D2, 1, 10), *[taken(D1, u, i) for u in (2, 3) for i in (10, 11)], taken(D1, 2, 12)],
     )
-    assert found["baseline:popularity", "coverage@10"]["value"] == 1
-    assert found["baseline:popularity", "hit_rate@10"]["value"] == 0
+    assert found["baseline:popularity_7d", "coverage@10"]["value"] == 1
+    assert found["baseline:popularity_7d", "hit_rate@10"]["value"] == 0
 
 
 def test_evaluation_does_not_depend_on_the_order_of_its_inputs(spark, small):

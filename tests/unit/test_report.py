@@ -185,7 +185,7 @@ def audits(lake):
         evaluation.CONTRACT,
         [
             {**row, "subject": subject, "metric": metric, "k": k, "value": 0.123456, "lo": 0.1, "hi": 0.15}
-            for subject in ("channel:item_cf", "served", "baseline:popularity")
+            for subject in ("channel:item_cf", "served", "baseline:popularity_7d")
             for metric, k in (("ndcg", 10), ("recall", 20), ("gini", 10))
         ],
     )
@@ -287,7 +287,7 @@ def test_release_and_model(settings):
 def test_lists_come_before_baselines_and_candidates(settings):
     full(settings)
     subjects = night_report(settings, DAY)["evaluation"]
-    assert [s["subject"] for s in subjects] == ["served", "baseline:popularity", "channel:item_cf"]
+    assert [s["subject"] for s in subjects] == ["served", "baseline:popularity_7d", "channel:item_cf"]
     assert subjects[0]["figures"]["ndcg@10"] == {"value": 0.123456, "lo": 0.1, "hi": 0.15}
 
 
