@@ -113,9 +113,12 @@ def adds_up(ours: str, table: str, theirs: str, why: str, verdict: str = FAIL) -
     return Check(ADDS_UP, {"ours": ours, "table": table, "theirs": theirs, "why": why}, verdict)
 
 
-def known_in(column: str, table: str, verdict: str = FAIL) -> Check:
-    """Every non-null value of ``column`` is one that ``table`` has on the same day; without a row it knows none."""
-    return Check(KNOWN_IN, {"table": table}, verdict, column)
+def known_in(column: str, table: str, verdict: str = FAIL, other: str | None = None, where: str | None = None) -> Check:
+    """Every non-null value of ``column`` is one that ``table`` has on the same day; without a row it knows none.
+
+    There its column is ``other``, if that is not its name as well, and the SQL condition ``where`` must hold.
+    """
+    return Check(KNOWN_IN, {"table": table, "other": other, "where": where}, verdict, column)
 
 
 @dataclass(frozen=True)

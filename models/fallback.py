@@ -9,7 +9,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from jobs.contract import Column, DayRange, Table, TableInput, between, rows_between
+from jobs.contract import Column, DayRange, Table, TableInput, between, known_in, no_rows_where, rows_between
 from jobs.settings import Market
 from models import eligibility, reasons
 from models.messages import say
@@ -61,7 +61,12 @@ CONTRACT = Table(
         TableInput("silver.user_item_daily", days=7),
         stop_loss.INPUT,
     ],
-    checks=[between("rank", 1, 1000), rows_between(1)],
+    checks=[
+        between("rank", 1, 1000),
+        rows_between(1),
+        known_in("item_id", "features.item_stats", where="is_eligible"),
+        no_rows_where("count(1) OVER (PARTITION BY ds, surface, segment, item_id) > 1", "an item is twice in a list"),
+    ],
     grain="day",
 )
 

@@ -154,7 +154,9 @@ def beside_others(runner: Runner, table: Judged, frame: DataFrame) -> Iterator[t
         yield sums, mine.withColumns({broken(at): ~a.eqNullSafe(b) for at, a, b in both})
     for at, check in enumerate(table.checks):
         if check.kind == KNOWN_IN:
-            known = other(check).select("ds", check.column).distinct().withColumn("known", F.lit(True))
+            values = F.col(check.args["other"] or check.column).alias(check.column)
+            good = other(check).where(check.args["where"] or "true")
+            known = good.select("ds", values).distinct().withColumn("known", F.lit(True))
             used = frame.where(F.col(check.column).isNotNull()).select("ds", check.column).distinct()
             found = used.join(known, ["ds", check.column], "left")
             yield [at], found.withColumn(broken(at), F.col("known").isNull())

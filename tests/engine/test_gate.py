@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs import waivers
+from jobs.catalog import discover
 from jobs.contract import (
     WARN,
     Check,
@@ -20,6 +21,7 @@ from jobs.contract import (
     Table,
     adds_up,
     between,
+    ddl,
     in_set,
     known_in,
     no_rows_where,
@@ -38,7 +40,6 @@ from quality.gate import checks_of, raised, run_gate, verdict
 
 D1, D2 = dt.date(2024, 3, 1), dt.date(2024, 3, 2)
 GOOD = [(D2, 1, 10, 3, "a"), (D2, 1, 11, 4, "b"), (D2, 2, 10, None, None)]
-SCHEMA = "ds date, user_id bigint, item_id bigint, clicks int, kind string"
 
 
 def table(name="silver.acts", checks=(), keys=("user_id", "item_id")):
@@ -95,7 +96,7 @@ def stage(spark, tmp_path):
 
     def make(*tables):
         contracts = {contract.name: contract for contract, _ in tables}
-        return Stage(settings, {c.name: spark.createDataFrame(list(r), SCHEMA) for c, r in tables}, contracts)
+        return Stage(settings, {c.name: spark.createDataFrame(list(r), ddl(c.schema)) for c, r in tables}, contracts)
 
     return make
 
@@ -272,6 +273,52 @@ def test_a_table_without_rows_of_the_day_knows_nothing_and_stops(stage):
     made = stage((table(checks=[known_in("user_id", "silver.other")]), GOOD), (table("silver.other"), before))
     with pytest.raises(CheckFailed, match="known_in.*2 of 2 rows breaking it, as 1, 2"):
         made.gate()
+
+
+def test_what_is_known_elsewhere_may_have_another_name_and_a_condition(stage):
+    # GOOD shows the items 10 and 11; both are known as users there, but 11 with too few clicks
+    known = [(D2, 10, 1, 5, "x"), (D2, 11, 1, 1, "x")]
+    check = known_in("item_id", "silver.other", other="user_id", where="clicks > 1")
+    made = stage((table(checks=[check]), GOOD), (table("silver.other"), known))
+    with pytest.raises(CheckFailed, match="known_in.*where=clicks > 1.* found 1 of 2 rows breaking it, as 11"):
+        made.gate()
+
+
+SHARED = {
+    "serving.fallback": ["surface", "segment", "rank", "item_id"],
+    "serving.similar_items": ["item_id", "rank", "similar_item_id", "source"],
+}
+FALLBACK = [("feed", "everyone", 1, 1), ("feed", "everyone", 2, 2), ("feed", "region=north", 1, 1)]
+SIMILAR = [(1, 1, 2, "together"), (1, 2, 3, "content"), (2, 1, 1, "together")]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "said"),
+    [
+        ("serving.fallback", FALLBACK, None),
+        ("serving.fallback", [*FALLBACK, ("feed", "everyone", 3, 2)], "an item is twice in a list"),
+        ("serving.fallback", [*FALLBACK, ("feed", "everyone", 3, 9)], "known_in.* as 9"),
+        ("serving.fallback", [*FALLBACK, ("feed", "everyone", 3, 8)], "known_in.* as 8"),
+        ("serving.similar_items", SIMILAR, None),
+        ("serving.similar_items", [*SIMILAR, (1, 3, 3, "content")], "an item is twice in a list"),
+        ("serving.similar_items", [*SIMILAR, (1, 3, 9, "content")], "known_in.similar_item_id.* as 9"),
+        ("serving.similar_items", [*SIMILAR, (9, 1, 1, "content")], "known_in.item_id.* as 9"),
+        ("serving.similar_items", [*SIMILAR, (1, 21, 1, "content")], "between.rank, low=1,high=20"),
+    ],
+)
+def test_a_shared_list_that_breaks_a_rule_stops_the_publish(stage, name, rows, said):
+    """Items 1, 2 and 3 are eligible, 9 is not, and 8 is not known."""
+    catalog = discover()
+    lists, stats = catalog.table(name), catalog.table("features.item_stats")
+    offer = [{"ds": D2, "item_id": i, "is_eligible": i != 9} for i in (1, 2, 3, 9)]
+    shown = [{"ds": D2, "release_id": "r", **dict(zip(SHARED[name], row, strict=True))} for row in rows]
+    tables = ((lists, shown), (dataclasses.replace(stats, checks=()), offer))
+    made = stage(*[(t, [tuple(r.get(c.name) for c in t.schema) for r in of]) for t, of in tables])
+    if said is None:
+        assert all(row["success"] for row in made.gate() if row["table"] == name)
+    else:
+        with pytest.raises(CheckFailed, match=f"{name}: [^;]*{said}"):
+            made.gate()
 
 
 # -- waivers ---------------------------------------------------------------------------------------
