@@ -53,6 +53,7 @@ CONTRACT = Table(
         Column("policy", "string", "Policy of the places of exploration; none without such a rule."),
         Column("signals", "array<double>", f"What it decided on: 1, {', '.join(SIGNALS)}."),
         Column("candidates", "int", "Ranked candidates that the rules chose from."),
+        Column("categories", "int", "Categories of those that rules left in; who has none counts as one of its own."),
         Column(
             "placed",
             PLACED,
@@ -176,17 +177,21 @@ def _curated(ranked: DataFrame, curated: DataFrame, market: Market) -> DataFrame
 def learnt(earlier: DataFrame, user_item_daily: DataFrame, params: Params) -> DataFrame:
     """``surface, evidence``: what showings of the last days were worth by context and arm (`models.bandit`).
 
-    A list decided on a day is shown on the next; a place counts where the item was shown then, and is rewarded
-    where a target action followed.
+    A list decided on a day is shown on the next; a place counts where the item was shown then on its surface, and is
+    rewarded where a target action followed.
     """
     place = F.explode(F.filter("placed", lambda p: p["arm"].isNotNull()))
     decided = earlier.select(
         F.date_add("ds", 1).alias("ds"), "surface", "context", "user_id", "signals", place.alias("p")
     )
     seen = user_item_daily.where("impressions > 0").select(
-        "ds", "user_id", "item_id", (F.col("targets") > 0).alias("hit")
+        "ds", "user_id", "item_id", "shown_on", (F.col("targets") > 0).alias("hit")
     )
-    shown = decided.withColumn("item_id", F.col("p.item_id")).join(seen, ["ds", "user_id", "item_id"])
+    shown = (
+        decided.withColumn("item_id", F.col("p.item_id"))
+        .join(seen, ["ds", "user_id", "item_id"])
+        .where(F.array_contains("shown_on", F.col("surface")))
+    )
     weight = F.round(1 / F.greatest("p.propensity", F.lit(params.evidence_floor)), 9)
     x = [F.element_at("signals", n + 1) for n in range(len(SIGNALS) + 1)]
     hit = F.col("hit").cast("double")

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between
 from jobs.interactions import NEGATIVE, PURCHASE, count_of, interactions, strength
+from jobs.landing import allowed, feed
 from jobs.settings import Market
 
 CONTRACT = Table(
@@ -18,6 +19,7 @@ CONTRACT = Table(
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("item_id", "bigint", "Surrogate item key."),
         Column("impressions", "int", "Times shown."),
+        Column("shown_on", "array<string>", "Surfaces on which it was shown."),
         Column("clicks", "int", "Clicks."),
         Column("targets", "int", "Actions that the market counts as success."),
         Column("purchases", "int", "Sale lines."),
@@ -41,15 +43,21 @@ def build(
         "user_id",
         "item_id",
         "at_ms",
+        "surface",
         F.lit("impression").alias("action"),
         F.lit(None).cast("bigint").alias("dwell_ms"),
     )
-    acted = interactions(events, orders).select(*shown.columns)
+    nowhere = F.lit(None).cast("string")
+    acted = interactions(events, orders).withColumn("surface", nowhere).select(*shown.columns)
+    # one maximum a surface: an aggregation that collects is slower
+    surfaces = sorted(allowed(feed("impressions").field("surface"), market))
+    shown_on = F.array(*[F.when(F.max(F.col("surface") == name), F.lit(name)) for name in surfaces])
     return (
         acted.unionByName(shown)
         .groupBy("ds", "user_id", "item_id")
         .agg(
             count_of("impression").alias("impressions"),
+            F.array_compact(shown_on).alias("shown_on"),
             count_of("click").alias("clicks"),
             count_of(*market.target).alias("targets"),
             count_of(PURCHASE).alias("purchases"),

@@ -274,13 +274,22 @@ def test_showings_count_by_context_and_arm_weighted_by_propensity(tables):
             "signals": [1.0, 0, 0, 0, 0.5],
             "placed": [placed(7, "none", 0.25)],
         },
+        {
+            "surface": "home",
+            "user_id": 4,
+            "context": "usual",
+            "signals": [1.0, 0, 0, 0, 0.5],
+            "placed": [placed(7, "none", 0.25)],
+        },
     ]
     seen = [
         {"ds": dt.date(2024, 3, 9), "user_id": 1, "item_id": 7, "impressions": 2, "targets": 1},
         {"ds": dt.date(2024, 3, 9), "user_id": 2, "item_id": 7, "impressions": 1, "targets": 0},
         {"ds": dt.date(2024, 3, 9), "user_id": 1, "item_id": 8, "impressions": 1, "targets": 1},
         {"ds": dt.date(2024, 3, 10), "user_id": 3, "item_id": 7, "impressions": 1, "targets": 1},  # a day too late
+        {"ds": dt.date(2024, 3, 9), "user_id": 4, "item_id": 7, "impressions": 1, "targets": 1, "shown_on": ["search"]},
     ]
+    seen = [{"shown_on": ["feed", "home"], **row} for row in seen]
     found = learnt(
         tables("serving.decision_log", log, "2024-03-08"), tables("silver.user_item_daily", seen, DS), Params()
     )
@@ -314,6 +323,7 @@ def test_what_was_learnt_reaches_the_policy(tables, shelf):
             "user_id": u,
             "item_id": i,
             "impressions": 1,
+            "shown_on": ["home"],
             "clicks": 0,
             "purchases": 0,
             "targets": int(i == 3),

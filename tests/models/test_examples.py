@@ -56,7 +56,7 @@ def outcome(user, item, ds=SHOWN, targets=0, purchases=0, absurd=0):
     given = {"ds": ds, "user_id": user, "item_id": item, "targets": targets, "purchases": purchases}
     # labels are of the day of the showing by right: time spent counts where there was a click
     given |= {"clicks": targets, "dwell_ms": 4000 * targets}
-    zero = {"double": float(absurd)}
+    zero = {"double": float(absurd), "array<string>": []}
     return tuple(given.get(c.name, zero.get(c.type, absurd)) for c in CATALOG.table("silver.user_item_daily").schema)
 
 

@@ -9,7 +9,7 @@ from jobs.tables.user_item_daily import CONTRACT, build
 
 EVENTS = "ds date, user_id bigint, item_id bigint, at_ms bigint, action string, dwell_ms bigint, play_ratio double"
 ORDERS = "ds date, user_id bigint, item_id bigint, at_ms bigint, kind string, amount_minor bigint"
-SHOWN = "ds date, user_id bigint, item_id bigint, at_ms bigint"
+SHOWN = "ds date, user_id bigint, item_id bigint, at_ms bigint, surface string"
 DS = "2024-03-10"
 
 
@@ -33,14 +33,14 @@ def found(spark):
         ("2024-03-11", 1, 10, 900, "click", None, None),
     ]
     orders = [(DS, 1, 10, 350, "sale", 999), (DS, 1, 10, 360, "sale", 999), (DS, 1, 11, 370, "refund", 999)]
-    shown = [(DS, 1, 10, 50), (DS, 1, 10, 400), (DS, 4, 10, 50)]
+    shown = [(DS, 1, 10, 50, "shelf"), (DS, 1, 10, 400, "feed"), (DS, 4, 10, 50, "search")]
     made = build(
         literal(spark, EVENTS, events),
         literal(spark, ORDERS, orders),
         literal(spark, SHOWN, shown),
         days=DayRange.day(DS),
         params=None,
-        market=Market("demo", target=("click", "purchase")),
+        market=Market("demo", target=("click", "purchase"), surfaces={"shelf": {}}),
     )
     return {(str(r["ds"]), r["user_id"], r["item_id"]): r for r in conform(CONTRACT, made).collect()}
 
@@ -85,3 +85,8 @@ def test_days_are_kept_apart(found):
 def test_a_refund_or_an_action_without_item_makes_no_pair_and_a_showing_does(found):
     assert {key[1:] for key in found} == {(1, 10), (2, 10), (2, 11), (2, 12), (2, 13), (4, 10)}
     assert (found[DS, 4, 10]["impressions"], found[DS, 4, 10]["strength"]) == (1, 0.0)
+
+
+def test_a_pair_tells_the_surfaces_on_which_it_was_shown_the_market_s_own_too(found):
+    assert sorted(found[DS, 1, 10]["shown_on"]) == ["feed", "shelf"] and found[DS, 4, 10]["shown_on"] == ["search"]
+    assert found[DS, 2, 11]["shown_on"] == []
