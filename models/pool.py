@@ -160,6 +160,21 @@ class Pool:
         """A column of the shelf for every candidate, shape ``(u, c)``."""
         return self._kept(name, lambda: self.shelf.columns[name][self.at])
 
+    def categories(self) -> np.ndarray:
+        """Category of every candidate as a code, shape ``(u, c)``: those without one are of a category each."""
+        known = self.of("category")
+        return np.where(known >= 0, known, len(self.shelf.names["category"]) + np.arange(self.shape[1]))
+
+    @property
+    def free(self) -> np.ndarray:
+        """Candidates that rules left in and that may stand at any place, shape ``(u, c)``."""
+        return self.open & ~self.injected
+
+    def variety(self) -> np.ndarray:
+        """How many categories the free candidates are of, shape ``(u,)``."""
+        codes = np.sort(np.where(self.free, self.categories(), NOBODY), axis=1)
+        return (np.diff(codes, axis=1, prepend=NOBODY) > 0).sum(axis=1)
+
     def likeness(self, chosen: np.ndarray) -> np.ndarray:
         """Cosine of every candidate to each user's candidate number ``chosen``, shape ``(u, c)``."""
         vectors = self._kept("vectors", lambda: self.shelf.vectors[self.at].astype(np.float32))

@@ -24,6 +24,7 @@ from models import constraints, eligibility, reasons
 from models.fused import BLOCK_DAYS, excluded
 from models.messages import language_of
 from models.variants import plans
+from quality.badcases import stop_loss
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ CONTRACT = Table(
         TableInput("features.user_interests"),
         TableInput("silver.user_item_daily", days=BLOCK_DAYS),
         TableInput("silver.events", days=BLOCK_DAYS, optional=True),
+        TableInput("silver.curated", optional=True),
+        stop_loss.INPUT,
     ],
     checks=[
         known_in("user_id", "silver.users"),
@@ -122,15 +125,18 @@ def build(
     user_interests: DataFrame,
     user_item_daily: DataFrame,
     events: DataFrame,
+    curated: DataFrame,
+    badcases: DataFrame,
     *,
     days: DayRange,
     params: Params,
     market: Market,
 ) -> DataFrame:
     scored = ranked.select("user_id", "item_id", "score", "channel", "channels", "seed_item_id", "model_version")
-    placed = decision_log.select("ds", "surface", "user_id", "context", F.explode("placed").alias("placed"))
+    of_list = ["ds", "surface", "user_id", "context", "categories"]
     rows = (
-        placed.select("ds", "surface", "user_id", "context", "placed.*")
+        decision_log.select(*of_list, F.explode("placed").alias("placed"))
+        .select(*of_list, "placed.*")
         .join(scored, ["user_id", "item_id"], "left")
         .join(_people(user_profile, market), "user_id", "left")
         .join(_described(items, item_stats), "item_id", "left")
@@ -138,7 +144,8 @@ def build(
         .join(_situation(contexts), ["surface", "user_id"], "left")
     )
     out = excluded(user_item_daily, events, items, days, market)
-    checked = constraints.with_violations(rows, out.drop("ds"), plans(market, days.last))
+    known = constraints.Known(out, user_item_daily, badcases, curated, decision_log)
+    checked = constraints.with_violations(rows, known, plans(market, days.last), days, market)
     return reasons.with_reasons(checked, items, user_interests, params)
 
 
@@ -153,6 +160,7 @@ def _described(items: DataFrame, item_stats: DataFrame) -> DataFrame:
     stats = item_stats.select(
         "item_id",
         "is_eligible",
+        "quality",
         "rating_28d",
         "ratings_28d",
         "price_minor",

@@ -30,6 +30,7 @@ PLACED = (
 EFFECTS = "array<struct<rule:string,action:string,item_id:bigint,rank_before:int,rank:int,why:string>>"
 OUTPUT = (
     "surface string, user_id bigint, context string, policy string, signals array<double>, candidates int, "
+    "categories int, "
     f"placed {PLACED}, effects {EFFECTS}, ad_slots array<int>"
 )
 NO_POLICY = "none"
@@ -172,6 +173,7 @@ def described(users: pa.RecordBatch, pool: Pool, lists: Lists, plan: Plan) -> pa
     columns: dict[str, Any] = {name: users[name] for name in ("surface", "user_id", "context", "signals")}
     columns["policy"] = pa.array([plan.policy] * count, pa.string())
     columns["candidates"] = pa.array(pool.present.sum(axis=1), pa.int32())
+    columns["categories"] = pa.array(pool.variety(), pa.int32())
     columns["placed"] = _placed(pool, lists)
     columns["effects"] = _effects(pool, lists)
     columns["ad_slots"] = pa.array([free] * count, pa.list_(pa.int32()))

@@ -1,7 +1,10 @@
 """A list is not of one category: at most a share of it, and a ceiling where it cannot be filled otherwise.
 
-The relaxation: a place for which only categories remain that have their share takes the best of them, up to the
-ceiling. A list that the ceiling leaves short stays short.
+Both are parts of the rows that the list has. Which that will be is known before anything is placed: as many as the
+candidates fill without any category above its ceiling of just these rows. Two relaxations:
+
+- A place for which only categories remain that have their share takes the best of them, up to the ceiling.
+- Candidates of fewer categories than any ceiling needs (two at 40 %) share the list evenly.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from models.surfaces import Surface
 
 @dataclass(frozen=True)
 class CategoryShare(Rule):
-    """``share`` and ``ceiling``: parts of the list's length, from 0 to 1."""
+    """``share`` and ``ceiling``: parts of the list's rows, from 0 to 1."""
 
     share: float = 0.30
     ceiling: float = 0.40
@@ -27,27 +30,57 @@ class CategoryShare(Rule):
         must(ordered, "category_share", f"0 < share <= ceiling <= 1, not {self.share} and {self.ceiling}.")
 
     def step(self, pool: Pool, surface: Surface) -> Step:
-        # 0.3 * 20 is 5.999… in floating point
-        return _Counting(pool, *(max(1, int(part * surface.length + 1e-9)) for part in (self.share, self.ceiling)))
+        return _Counting(pool, self.share, self.ceiling, len(surface.places))
+
+
+def most_of(part: float | np.ndarray, rows: int | np.ndarray) -> np.ndarray:
+    """Items of one category that are at most a part of so many rows, and always one."""
+    # 0.3 * 20 is 5.999… in floating point
+    return np.maximum(1, np.floor(part * rows + 1e-9)).astype(int)
+
+
+def fillable(counts: np.ndarray, part: np.ndarray, places: int) -> np.ndarray:
+    """The most rows, up to ``places``, that categories with so many candidates fill with at most a part of them each.
+
+    Parameters
+    ----------
+    counts, part
+        Candidates by user and category, shape ``(u, k)``; by user, shape ``(u,)``.
+    """
+    rows = np.zeros(len(counts), dtype=int)
+    for n in range(places, 0, -1):
+        enough = np.minimum(counts, most_of(part, n)[:, None]).sum(axis=1) >= n
+        rows = np.where((rows == 0) & enough, n, rows)
+        if rows.all():
+            break
+    return rows
 
 
 class _Counting(Step):
-    def __init__(self, pool: Pool, cap: int, ceiling: int) -> None:
-        self.category, self.count = pool.of("category"), np.zeros(pool.shape, dtype=np.int16)
-        self.cap, self.ceiling = cap, ceiling
-        self.why = f"{cap} of its category are placed"
+    why = "its category has its part of the list"
+
+    def __init__(self, pool: Pool, share: float, ceiling: float, places: int) -> None:
+        self.category = pool.categories()
+        users, codes = np.arange(pool.shape[0])[:, None], int(self.category.max()) + 1
+        keys = (users * codes + self.category)[pool.free]
+        counts = np.bincount(keys, minlength=len(users) * codes).reshape(len(users), codes)
+        ceiling = np.maximum(ceiling, 1 / np.maximum(pool.variety(), 1))
+        # whoever has curated candidates alone gets one
+        self.rows = np.maximum(fillable(counts, ceiling, places), 1)
+        self.cap, self.ceiling = (most_of(part, self.rows)[:, None] for part in (share, ceiling))
+        self.count, self.filled = np.zeros(pool.shape, dtype=np.int16), np.zeros(len(users), dtype=int)
 
     def holds_back(self, place: int) -> np.ndarray:
         return self.count >= self.cap
 
     def forbids(self, place: int) -> np.ndarray:
-        return self.count >= self.ceiling
+        return (self.count >= self.ceiling) | (self.filled >= self.rows)[:, None]
 
     def placed(self, place: int, chosen: np.ndarray, slot_type: np.ndarray) -> None:
         rows = np.arange(len(chosen))
         same = self.category == self.category[rows, chosen][:, None]
-        # items without a category are of no common one
-        self.count += same & (self.category >= 0) & (chosen >= 0)[:, None]
+        self.count += same & (chosen >= 0)[:, None]
+        self.filled += chosen >= 0
 
 
 RULE = CategoryShare

@@ -76,7 +76,21 @@ def placed(rank: int, item: int, **more) -> tuple:
     return (values[0], item, *values[1:])
 
 
-def serve(tables, log, market, *, people=(), items=(), stats=(), ranked=(), daily=(), events=(), contexts=()):
+def serve(
+    tables,
+    log,
+    market,
+    *,
+    people=(),
+    items=(),
+    stats=(),
+    ranked=(),
+    daily=(),
+    events=(),
+    contexts=(),
+    curated=(),
+    badcases=(),
+):
     told = [
         ("category", "shoes", 0.123),
         ("category", "c40", 0.09),
@@ -93,6 +107,8 @@ def serve(tables, log, market, *, people=(), items=(), stats=(), ranked=(), dail
         tables("features.user_interests", [dict(user_id=1, kind=k, value=v, share=s) for k, v, s in told], DS),
         tables("silver.user_item_daily", list(daily), DS),
         tables("silver.events", list(events), DS),
+        tables("silver.curated", list(curated), DS),
+        tables("features.badcases", list(badcases), DS),
         days=DayRange.day(DS),
         params=Params(),
         market=market,
@@ -109,6 +125,20 @@ def described(listed):
     return items, [{"item_id": i, **STATS, **STAT.get(i, {})} for i in listed]
 
 
+def entry(surface: str, item: int, day: str, cap: int | None = None) -> dict:
+    noon = int(dt.datetime.fromisoformat(f"{day}T12:00+00:00").timestamp() * 1000)
+    ident = f"{surface} {item} {day} {cap}"
+    return {
+        "curated_id": ident,
+        "surface": surface,
+        "item_id": item,
+        "cap": cap,
+        "starts_at_ms": noon,
+        "ends_at_ms": noon,
+    }
+
+
+NEXT = "2024-03-11"
 LONG = Market("demo", surfaces={"feed": {"length": 50}})
 
 
@@ -154,7 +184,16 @@ def served(tables):
     liked += [(23, u, day) for u in range(100, 104) for day in (9, 10)]
     daily = [{"ds": dt.date(2024, 3, day), "user_id": u, "item_id": i, "targets": 1} for i, u, day in liked]
     return serve(
-        tables, log, LONG, people=people, items=items, stats=stats, ranked=ranked, contexts=contexts, daily=daily
+        tables,
+        log,
+        LONG,
+        people=people,
+        items=items,
+        stats=stats,
+        ranked=ranked,
+        contexts=contexts,
+        daily=daily,
+        curated=[entry("feed", 32, NEXT)],
     )
 
 
@@ -261,32 +300,74 @@ def test_texts_are_in_the_reader_s_language(served):
 # -- the rules, on every row ---------------------------------------------------------------------
 
 
-SMALL = Market("demo", surfaces={"feed": None, "page": {"length": 5, "ad_slots": [2], "rules": {"category_share": {}}}})
-FINE, OFF, REFUSED, BLOCKED, FAR, ADULT = 10, 50, 51, 52, 53, 54
+RULES = {
+    "category_share": {},
+    "quality_floor": {"floor": 0.2},
+    "repeat_guard": {"times": 3, "days": 3, "unless_clicked": True},
+}
+FREE = {"when": {"weekday": 0}, "rules": dict.fromkeys(RULES)}
+PAGE = {"length": 6, "ad_slots": [2], "rules": RULES, "contexts": {"free": FREE}}
+SMALL = Market("demo", surfaces={"feed": None, "page": PAGE})
+FINE, OTHERS = 10, (11, 12)
+OFF, REFUSED, BLOCKED, FAR, ADULT, LOW, OFTEN, STOPPED, BAD, EXPIRED, ELSEWHERE = range(50, 61)
+CLICKED, LONG_AGO, CURATED, CAPPED = range(61, 65)
+SHOES, HATS = range(70, 73), range(80, 82)
 PLANTED = {
     OFF: "not on offer",
     REFUSED: "refused, of a blocked author or just bought",
     BLOCKED: "refused, of a blocked author or just bought",
     FAR: "not for the user's region or age",
     ADULT: "not for the user's region or age",
+    LOW: "below the quality floor",
+    OFTEN: "shown too often",
+    STOPPED: "stopped by a bad case",
+    BAD: "stopped by a bad case",
+    EXPIRED: "curated without an entry in force",
+    ELSEWHERE: "curated without an entry in force",
 }
+ENTRIES = [
+    entry("page", EXPIRED, DS),
+    entry("feed", ELSEWHERE, NEXT),
+    entry("page", CURATED, NEXT, 1),
+    entry("page", CURATED, NEXT),
+    # two entries of one list each, and one that is over
+    entry("page", CAPPED, NEXT, 1),
+    entry("page", CAPPED, NEXT, 1) | {"curated_id": "again"},
+    entry("page", CAPPED, DS, 5),
+]
 
 
-def broken(tables, *lists, consents=True):
+def shown(user: int, item: int, days_ago: int, times: int, clicks: int = 0) -> dict:
+    day = dt.date.fromisoformat(DS) - dt.timedelta(days=days_ago)
+    return {"ds": day, "user_id": user, "item_id": item, "impressions": times, "clicks": clicks}
+
+
+def broken(tables, *lists, consents=True, context="usual", categories=None):
     """Lists of user 1, 2, … with an item for each violation at hand."""
-    items, stats = described([FINE, *PLANTED, *range(60, 70)])
+    items, stats = described([FINE, *OTHERS, *PLANTED, CLICKED, LONG_AGO, CURATED, CAPPED, *SHOES, *HATS])
+    told = {FAR: {"regions": "north"}, ADULT: {"age_limit": 18}, BLOCKED: {"creator_id": 7}}
+    of_category = dict.fromkeys(SHOES, "shoes") | dict.fromkeys(HATS, "hats")
     for item in items:
-        item |= {FAR: {"regions": "north"}, ADULT: {"age_limit": 18}, BLOCKED: {"creator_id": 7}}.get(
-            item["item_id"], {}
-        )
-        item |= {"category": "shoes"} if item["item_id"] >= 60 else {}
+        item |= told.get(item["item_id"], {})
+        item["category"] = of_category.get(item["item_id"], item["category"])
     for row in stats:
-        row["is_eligible"] = row["item_id"] != OFF
+        row |= {"is_eligible": row["item_id"] != OFF, "quality": 0.19 if row["item_id"] == LOW else 0.2}
     users = range(1, len(lists) + 1)
-    log = [{"surface": "page", "user_id": u, "context": "usual", "placed": of} for u, of in zip(users, lists)]
+    log = [
+        {"surface": "page", "user_id": u, "context": context, "placed": of, "categories": categories}
+        for u, of in zip(users, lists)
+    ]
     ranked = [
         {"user_id": u, "item_id": i["item_id"], "channels": ["x"], "model_version": "m/1"} for u in users for i in items
     ]
+    daily = [{"user_id": u, "item_id": REFUSED, "rejections": 1, "purchases": 0} for u in users]
+    for u in users:
+        # three showings in the last three days; one of them was clicked; the third was a day before these
+        daily += [shown(u, OFTEN, 0, 1), shown(u, OFTEN, 2, 2)]
+        daily += [shown(u, CLICKED, 0, 1, clicks=1), shown(u, CLICKED, 2, 2)]
+        daily += [shown(u, LONG_AGO, 0, 2), shown(u, LONG_AGO, 3, 1)]
+    stopped = [{"case_id": u, "user_id": u, "item_id": STOPPED, "stops": True} for u in users]
+    told_only = [{"case_id": -1, "item_id": FINE, "stops": False}, {"case_id": -2, "user_id": 999, "stops": True}]
     found = serve(
         tables,
         log,
@@ -295,31 +376,68 @@ def broken(tables, *lists, consents=True):
         items=items,
         stats=stats,
         ranked=ranked,
-        daily=[{"user_id": u, "item_id": REFUSED, "rejections": 1, "purchases": 0} for u in users],
+        daily=daily,
         events=[{"user_id": u, "item_id": BLOCKED, "action": "block_author"} for u in users],
+        curated=ENTRIES,
+        badcases=[*stopped, *told_only, {"case_id": 0, "item_id": BAD, "stops": True}],
     )
     return {key: row["violations"] for key, row in found.items()}
 
 
 def test_a_planted_violation_is_found_on_its_row(tables):
-    lists = [[placed(1, FINE), placed(3, item)] for item in PLANTED]
-    found = broken(tables, *lists)
+    curated = {EXPIRED, ELSEWHERE}
+    lists = [
+        [placed(1, FINE), placed(3, item, slot_type="curated" if item in curated else "organic")] for item in PLANTED
+    ]
+    found = broken(tables, *lists, [placed(1, CLICKED), placed(3, LONG_AGO), placed(4, EXPIRED)])
     for user, (item, said) in enumerate(PLANTED.items(), 1):
         assert found[user, item] == [said] and found[user, FINE] == []
+    # what somebody clicks may come again, and what is not in force is an item like others
+    assert [found[len(lists) + 1, item] for item in (CLICKED, LONG_AGO, EXPIRED)] == [[], [], []]
+
+
+def test_a_rule_that_the_context_takes_away_is_not_held_against_its_lists(tables):
+    found = broken(tables, [placed(1, OFTEN), placed(3, LOW), placed(4, OFF)], context="free")
+    assert (found[1, OFTEN], found[1, LOW], found[1, OFF]) == ([], [], ["not on offer"])
+
+
+def test_a_curated_entry_enters_no_more_lists_than_its_cap(tables):
+    one = [placed(1, CURATED, slot_type="curated"), placed(3, CAPPED, slot_type="curated")]
+    # an entry without a cap has no limit; the two others allow two lists
+    assert not any(broken(tables, one, one).values())
+    found = broken(tables, one, one, one)
+    assert {tuple(found[u, CURATED]) for u in (1, 2, 3)} == {()}
+    assert {tuple(found[u, CAPPED]) for u in (1, 2, 3)} == {("in more lists than its curated entry allows",)}
+
+
+def listed(*items: int) -> list[tuple]:
+    """Items on the ranks of a page, of which 2 is kept for an ad."""
+    return [placed(rank, item) for rank, item in zip((1, 3, 4, 5, 6), items)]
 
 
 def test_violations_of_a_whole_list_are_found(tables):
+    shoes, hats = list(SHOES), list(HATS)
     found = broken(
         tables,
-        [placed(1, 60), placed(3, 61), placed(4, FINE)],  # two of a category are 40 % of five
-        [placed(1, 60), placed(3, 61), placed(4, 62)],
-        [placed(1, FINE), placed(2, 60), placed(6, 61)],
-        [placed(1, FINE), placed(3, FINE)],
+        listed(*shoes[:2], FINE, *OTHERS),  # two of five rows are 40 %
+        listed(*shoes[:2], FINE, OTHERS[0]),  # two of four are more, though two of the six places would be less
+        [placed(1, FINE), placed(2, shoes[0]), placed(7, OTHERS[0])],
+        listed(FINE, FINE),
+        listed(*shoes[:2], *hats),
     )
-    assert [found[1, i] for i in (60, 61, FINE)] == [[], [], []]
-    assert {tuple(found[2, i]) for i in (60, 61, 62)} == {("above the ceiling of its category",)}
-    assert found[3, 60] == ["on a rank kept for ads"] and found[3, 61] == ["beyond the list's length"]
+    above = ("above the ceiling of its category",)
+    assert not any(found[1, i] for i in (*shoes[:2], FINE, *OTHERS))
+    assert {tuple(found[2, i]) for i in shoes[:2]} == {above} and found[2, FINE] == []
+    assert found[3, shoes[0]] == ["on a rank kept for ads"] and found[3, OTHERS[0]] == ["beyond the list's length"]
     assert found[4, FINE] == ["twice in the list"]
+    assert {tuple(found[5, i]) for i in (*shoes[:2], *hats)} == {above}
+
+
+def test_candidates_of_two_categories_share_the_list_evenly(tables):
+    found = broken(tables, listed(*SHOES[:2], *HATS), listed(*SHOES, *HATS), categories=2)
+    assert not any(found[1, i] for i in (*SHOES[:2], *HATS))
+    # half of five rows are two
+    assert all(found[2, i] for i in SHOES) and not any(found[2, i] for i in HATS)
 
 
 def test_who_did_not_consent_has_no_list(tables):

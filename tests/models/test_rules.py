@@ -306,32 +306,72 @@ def test_effort_prefers_short_or_long():
     assert listed(pool(items, scores=scores), effort={"prefer": "any", "weight": 1.0})[0] == [[0, 1, 2]]
 
 
-def by_hand(categories: str, length=20, cap=6, ceiling=8) -> Counter:
-    """How many of each category a list has: up to the cap of each, in order, then up to the ceiling."""
+def by_hand(categories: str, places=20) -> Counter:
+    """How many of each category a list has: up to 30 % of each, in order, then up to 40 % of all its rows."""
+    counts = Counter(categories)
+    most = max(0.4, 1 / len(counts))
+    # the longest list of which no category has more than its part of just these rows
+    rows = max(n for n in range(1, places + 1) if sum(min(c, limit_of(most, n)) for c in counts.values()) >= n)
     taken: list[int] = []
-    for limit in (cap, ceiling):
+    for limit in (limit_of(0.3, rows), limit_of(most, rows)):
         for at, category in enumerate(categories):
             of_category = sum(categories[t] == category for t in taken)
-            if at not in taken and of_category < limit and len(taken) < length:
+            if at not in taken and of_category < limit and len(taken) < rows:
                 taken.append(at)
     return Counter(categories[t] for t in taken)
+
+
+def limit_of(part: float, rows: int) -> int:
+    return max(1, int(part * rows + 1e-9))
 
 
 def test_a_category_has_its_share_and_up_to_the_ceiling_only_where_the_list_cannot_be_filled():
     rng = np.random.default_rng(11)
     drawn = ["".join(rng.choice(list("abcdef")[: rng.integers(1, 7)], rng.integers(1, 60))) for _ in range(60)]
     drawn += ["a" * 30, "a" * 10 + "b" * 10, "aaaaaaaaabcdefghijklmnopqrst"]
-    over = 0
+    over = short = 0
     for categories in drawn:
         found, made = listed(pool([{"category": c} for c in categories]), length=20, category_share={})
-        of_list = Counter(categories[i] for i in found[0])
+        of_list, rows, kinds = Counter(categories[i] for i in found[0]), len(found[0]), len(set(categories))
         assert of_list == by_hand(categories)
         fillable = sum(min(n, 6) for n in Counter(categories).values()) >= 20
         most = max(of_list.values())
-        assert most <= (6 if fillable else 8)
-        assert bool(effects(made, RELAXED)) == (most > 6)
-        over += most > 6
-    assert over, "some drawn list needs the ceiling, or this says nothing"
+        # of the rows that there are, and not of those that there could have been
+        assert most <= limit_of(max(0.4, 1 / kinds), rows) and (most <= 6 or not fillable)
+        assert bool(effects(made, RELAXED)) == (most > limit_of(0.3, rows))
+        over, short = over + (most > 6), short + (rows < min(20, len(categories)))
+    assert over and short, "some drawn list needs the ceiling and some is left short, or this says nothing"
+
+
+@pytest.mark.parametrize(
+    ("categories", "of_list"),
+    [
+        # six rows would need 3 of a or of b, and 40 % of six are 2: five rows are the most
+        ("aaaaaaaabbbbbbbbc", {"a": 2, "b": 2, "c": 1}),
+        # two categories cannot both keep below 40 %: they share the list evenly, and so does one alone
+        ("a" * 12 + "b" * 12, {"a": 10, "b": 10}),
+        ("a" * 12 + "bb", {"a": 2, "b": 2}),
+        ("a" * 12, {"a": 12}),
+    ],
+)
+def test_a_list_that_cannot_be_filled_keeps_the_ceiling_of_the_rows_that_it_has(categories, of_list):
+    found, _ = listed(pool([{"category": c} for c in categories]), length=20, category_share={})
+    assert Counter(categories[i] for i in found[0]) == of_list
+
+
+def test_places_for_ads_are_no_part_of_the_list_of_which_a_category_has_its_share():
+    # 5 of 20 places are for ads: 40 % of the other 15 are 6, 30 % are 4
+    categories = "a" * 12 + "b" * 12 + "ccccdd"
+    found, made = listed(pool([{"category": c} for c in categories]), 20, (1, 5, 9, 13, 17), category_share={})
+    # up to 4 of each are 4 + 4 + 4 + 2; the place that is left goes to the best of those below the ceiling
+    assert Counter(categories[i] for i in found[0]) == {"a": 5, "b": 4, "c": 4, "d": 2}
+    assert len(effects(made, RELAXED)) == 1
+
+
+def test_an_owed_place_is_given_before_places_for_ads_that_end_the_list():
+    # the last two ranks are for ads: rank 2 is the last that the guarantee has
+    items = [{}, {}, {"novice": True}]
+    assert listed(pool(items), 4, (3, 4), guarantee={"new_creators": 1, "long_tail": 0})[0] == [[0, 2]]
 
 
 def test_items_without_a_category_are_of_no_common_one():
