@@ -53,7 +53,7 @@ CONTRACT = Table(
         Column("policy", "string", "Policy of the places of exploration; none without such a rule."),
         Column("signals", "array<double>", f"What it decided on: 1, {', '.join(SIGNALS)}."),
         Column("candidates", "int", "Ranked candidates that the rules chose from."),
-        Column("categories", "int", "Categories of those that may stand anywhere; who has none counts as one of its own."),
+        Column("categories", "int", "Categories of those for any place; an item without one is one of its own."),
         Column(
             "placed",
             PLACED,

@@ -359,6 +359,20 @@ def test_a_list_that_cannot_be_filled_keeps_the_ceiling_of_the_rows_that_it_has(
     assert Counter(categories[i] for i in found[0]) == of_list
 
 
+def test_what_may_stand_at_curated_places_alone_does_not_make_a_list_longer():
+    # without d five rows are the most, as above; with d 20 could be filled only if all of it could stand anywhere
+    categories = "a" * 8 + "b" * 8 + "c" + "d" * 5
+    injected = np.array([[c == "d" for c in categories]])
+    given = {"injected": injected, "curated": np.where(injected, 1.0, np.nan)}
+    found, made = listed(
+        pool([{"category": c} for c in categories], **given), 20, curated={"places": [2]}, category_share={}
+    )
+    # 30 % of five are 1: the last place goes to the best below 2
+    assert [categories[i] for i in found[0]] == ["a", "d", "b", "c", "a"]
+    only, _ = listed(pool([{}], injected=np.array([[True]]), curated=np.ones((1, 1))), 2, category_share={})
+    assert only == [[0]]
+
+
 def test_places_for_ads_are_no_part_of_the_list_of_which_a_category_has_its_share():
     # 5 of 20 places are for ads: 40 % of the other 15 are 6, 30 % are 4
     categories = "a" * 12 + "b" * 12 + "ccccdd"
