@@ -69,7 +69,6 @@ CONTRACT = Table(
         between("rank", 1, 20),
         in_set("source", ("together", "content")),
         rows_between(1),
-        known_in("item_id", "features.item_stats", where="is_eligible"),
         known_in("similar_item_id", "features.item_stats", other="item_id", where="is_eligible"),
         no_rows_where("item_id = similar_item_id", "an item is similar to itself"),
         no_rows_where("count(1) OVER (PARTITION BY ds, item_id, similar_item_id) > 1", "an item is twice in a list"),

@@ -302,7 +302,6 @@ SIMILAR = [(1, 1, 2, "together"), (1, 2, 3, "content"), (2, 1, 1, "together")]
         ("serving.similar_items", SIMILAR, None),
         ("serving.similar_items", [*SIMILAR, (1, 3, 3, "content")], "an item is twice in a list"),
         ("serving.similar_items", [*SIMILAR, (1, 3, 9, "content")], "known_in.similar_item_id.* as 9"),
-        ("serving.similar_items", [*SIMILAR, (9, 1, 1, "content")], "known_in.item_id.* as 9"),
         ("serving.similar_items", [*SIMILAR, (1, 21, 1, "content")], "between.rank, low=1,high=20"),
     ],
 )
