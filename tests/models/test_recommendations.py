@@ -422,7 +422,7 @@ def test_violations_of_a_whole_list_are_found(tables):
         listed(*shoes[:2], FINE, *OTHERS),  # two of five rows are 40 %
         listed(*shoes[:2], FINE, OTHERS[0]),  # two of four are more, though two of the six places would be less
         [placed(1, FINE), placed(2, shoes[0]), placed(7, OTHERS[0])],
-        listed(FINE, FINE),
+        listed(FINE, FINE, *OTHERS, CLICKED),
         listed(*shoes[:2], *hats),
     )
     above = ("above the ceiling of its category",)
