@@ -181,8 +181,7 @@ def build(
 def contents(shown: DataFrame, item_content: DataFrame, params: Params) -> DataFrame:
     """What the lists of some people are about: ``subject, user_id, item_id, vector``."""
     drawn = (
-        shown.where("rank = 1")
-        .select("user_id")
+        shown.select("user_id")
         .distinct()
         .orderBy(F.xxhash64("user_id", F.lit("content")), "user_id")
         .limit(params.sample)

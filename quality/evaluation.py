@@ -57,7 +57,7 @@ class Params:
     horizons
         Days after the lists in which an action counts; none above 7.
     surface
-        Whose lists are judged.
+        Whose lists are the subject ``served``; those of another one are ``served:<surface>``.
     list_metrics, candidate_metrics
         Of served (reranked) lists and baselines; of channels, their fusion, and what the ranker made of it.
     exposure_cut
@@ -89,7 +89,7 @@ CONTRACT = Table(
     columns=[
         Column("list_ds", "date", "Day of the judged lists."),
         Column("horizon_days", "int", "Days after list_ds in which an action counts.", unit="days"),
-        Column("subject", "string", "served, ranked, fused, channel:NAME, baseline:own_history or :popularity_DAYSd."),
+        Column("subject", "string", "served, served:SURFACE, ranked, fused, channel:NAME, or baseline:NAME."),
         Column("metric", "string", "Metric, a file of quality/metrics."),
         Column("k", "int", "Positions that count."),
         Column("group", "string", "Users judged: all, or those of an experiment.variant with pipelines of its own."),
@@ -186,11 +186,9 @@ def baselines(given: Inputs, users: DataFrame, list_ds: dt.date, params: Params,
     )
 
 
-def wanted_of(given: Inputs, list_ds: dt.date, horizon: int, params: Params) -> DataFrame:
+def wanted_of(given: Inputs, list_ds: dt.date, horizon: int) -> DataFrame:
     """What the users with a served list took within the horizon (see `quality.lists.positives`)."""
-    with_list = given.recommendations.where(
-        on(list_ds) & (F.col("surface") == params.surface) & (F.col("rank") == 1)
-    ).select("user_id")
+    with_list = given.recommendations.where(on(list_ds)).select("user_id").distinct()
     return positives(given.user_item_daily, list_ds, horizon, with_list)
 
 
@@ -203,11 +201,12 @@ def judged(given: Inputs, wanted: DataFrame, base: DataFrame, list_ds: dt.date, 
         ``subject, hits, relevant, item_id, shown``, where ``shown`` counts users by random group: of a
         pattern (``relevant`` is set), of an item's exposure (``item_id`` is set), or of everyone judged.
     """
-    feed = given.recommendations.where(on(list_ds) & (F.col("surface") == params.surface))
+    elsewhere = F.concat(F.lit(f"{SERVED}:"), "surface")
+    served = F.when(F.col("surface") == params.surface, SERVED).otherwise(elsewhere)
     users = wanted.select("user_id").distinct()
     columns = ("subject", "user_id", "rank", "item_id")
     subjects = [
-        feed.withColumn("subject", F.lit(SERVED)),
+        given.recommendations.where(on(list_ds)).withColumn("subject", served),
         given.recall.where(on(list_ds)).withColumn("subject", F.concat(F.lit(CHANNEL), "channel")),
         given.fused.where(on(list_ds)).withColumn("subject", F.lit(FUSED)),
         given.ranked.where(on(list_ds)).withColumn("subject", F.lit(RANKED)),
@@ -225,7 +224,7 @@ def judged(given: Inputs, wanted: DataFrame, base: DataFrame, list_ds: dt.date, 
 
 def counted(given: Inputs, list_ds: dt.date, horizon: int, params: Params, market: Market) -> pa.Table | None:
     """The counts of `judged`, collected; None where nobody can be judged."""
-    wanted = wanted_of(given, list_ds, horizon, params).persist()
+    wanted = wanted_of(given, list_ds, horizon).persist()
     try:
         # most first nights end here, without planning the rest
         if wanted.isEmpty():

@@ -165,7 +165,7 @@ def outcomes(
     served = recommendations.where(
         on(list_ds) & (F.col("surface") == params.surface) & (F.col("rank") <= params.cut)
     ).select("user_id", "rank", "item_id")
-    wanted = positives(user_item_daily, list_ds, horizon, served.where("rank = 1").select("user_id"))
+    wanted = positives(user_item_daily, list_ds, horizon, served.select("user_id").distinct())
     hits = hits_of_users(served, wanted).select("user_id", "hits")
     return (
         wanted.select("user_id", "relevant")

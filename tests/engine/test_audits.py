@@ -79,7 +79,7 @@ def small(spark):
             *recommended(D1, 1, [10, 11, 12]),
             *recommended(D1, 2, [11, 10, 13]),
             *recommended(D1, 3, [13, 12]),
-            *recommended(D1, 1, [13], surface="detail"),
+            *recommended(D1, 1, [13, 11], surface="detail"),
         ],
         recall=[(D1, "popular", 1, 12, 1), (D1, "popular", 1, 11, 2), (D1, "popular", 3, 10, 1)],
         fused=[(D1, 1, 11, 1), (D1, 2, 13, 1)],
@@ -146,6 +146,12 @@ def test_served_lists_by_hand(small):
     assert small["served", "hit_rate@10"]["value"] == 1.0
 
 
+def test_lists_of_another_surface_are_a_subject_of_their_own(small):
+    # user 1 finds one of the two wanted in second place there, user 2 has no list there
+    assert small["served:detail", "recall@20"]["value"] == 0.25
+    assert small["served:detail", "mrr@10"]["value"] == 0.25
+
+
 def test_exposure_is_over_all_eligible_items_and_judged_users(small):
     # shown to users 1 and 2: items 10, 11, 12, 13 of the five eligible
     assert small["served", "coverage@10"]["value"] == 0.8
@@ -188,6 +194,12 @@ def test_no_list_or_no_later_action_gives_no_row(spark):
     items = items_of(D1, (10, "a"))
     assert evaluate(spark, pairs=[taken(D2, 1, 10)], items=items) == {}
     assert evaluate(spark, recommendations=recommended(D1, 1, [10]), items=items) == {}
+
+
+def test_a_list_whose_first_rank_is_an_ad_s_is_judged(spark):
+    behind = [(D1, "feed", 1, 2, 10, "item_cf")]
+    found = evaluate(spark, recommendations=behind, pairs=[taken(D2, 1, 10)], items=items_of(D1, (10, "a")))
+    assert (found["served", "mrr@10"]["n"], found["served", "mrr@10"]["value"]) == (1, 0.5)
 
 
 def test_baselines_obey_the_rule_of_repeats(spark):
