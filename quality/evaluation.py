@@ -66,7 +66,7 @@ class Params:
         Longest list that is read.
     popularity_days, half_life, block_days
         Of the baselines: days in which takers are counted, a baseline each; days after which an own action counts
-        half; days for which a bought or rejected item may not return. The second popularity fills own history up.
+        half; days for which a bought or rejected item may not return. The middle popularity fills own history up.
     """
 
     horizons: tuple[int, ...] = (1, 7)
@@ -173,7 +173,7 @@ def baselines(given: Inputs, users: DataFrame, list_ds: dt.date, params: Params,
     barred = F.coalesce("blocked", none)
     most = {n: F.array_except(f"pool_{n}", barred) for n in params.popularity_days}
     own = F.array_except(F.coalesce("own", none), barred)
-    filled = F.array_distinct(F.concat(own, most[params.popularity_days[1]]))
+    filled = F.array_distinct(F.concat(own, most[params.popularity_days[len(most) // 2]]))
     lists = {popularity(n): items for n, items in most.items()} | {OWN_HISTORY: filled}
     shown = [
         F.struct(F.lit(subject).alias("subject"), F.slice(items, 1, width).alias("items"))
