@@ -92,9 +92,10 @@ def _of_the_list(plans: Plans) -> dict[str, SparkColumn]:
     same_item = Window.partitionBy("surface", "user_id", "item_id")
     same_category = Window.partitionBy("surface", "user_id", "category")
     every = F.count(F.lit(1))
+    ceiling, rows, even = _by_context(plans, _ceiling), every.over(the_list), 1 / F.col("categories")
+    most = F.greatest(F.lit(1), F.floor(ceiling * rows + F.lit(1e-9)))
     # candidates of too few categories for the ceiling share the list evenly
-    part = F.greatest(_by_context(plans, _ceiling), 1 / F.col("categories"))
-    most = F.greatest(F.lit(1), F.floor(part * every.over(the_list) + F.lit(1e-9)))
+    most = F.when(even >= ceiling, F.ceil(rows / F.col("categories"))).otherwise(most)
     return {
         "twice in the list": every.over(same_item) > 1,
         "beyond the list's length": F.col("rank") > _by_context(plans, lambda surface: F.lit(surface.length)),

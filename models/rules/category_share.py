@@ -4,7 +4,7 @@ Both are parts of the rows that the list has. Which that will be is known before
 candidates fill without any category above its ceiling of just these rows. Two relaxations:
 
 - A place for which only categories remain that have their share takes the best of them, up to the ceiling.
-- Candidates of fewer categories than any ceiling needs (two at 40 %) share the list evenly.
+- Candidates of too few categories for any ceiling (two at 40 or 50 %) share the list evenly.
 """
 
 from __future__ import annotations
@@ -39,17 +39,22 @@ def most_of(part: float | np.ndarray, rows: int | np.ndarray) -> np.ndarray:
     return np.maximum(1, np.floor(part * rows + 1e-9)).astype(int)
 
 
-def fillable(counts: np.ndarray, part: np.ndarray, places: int) -> np.ndarray:
-    """The most rows, up to ``places``, that categories with so many candidates fill with at most a part of them each.
+def most_under(ceiling: float, rows: int | np.ndarray, variety: np.ndarray) -> np.ndarray:
+    """Items of one category that so many rows may have, by user: an even share where that reaches the ceiling."""
+    return np.where(1 / variety >= ceiling, -(-rows // variety), most_of(ceiling, rows))
+
+
+def fillable(counts: np.ndarray, ceiling: float, variety: np.ndarray, places: int) -> np.ndarray:
+    """The most rows, up to ``places``, that a user's categories fill without any above the ceiling of these rows.
 
     Parameters
     ----------
-    counts, part
-        Candidates by user and category, shape ``(u, k)``; by user, shape ``(u,)``.
+    counts, variety
+        Candidates by user and category, shape ``(u, k)``; categories with any, at least 1, shape ``(u,)``.
     """
     rows = np.zeros(len(counts), dtype=int)
     for n in range(places, 0, -1):
-        enough = np.minimum(counts, most_of(part, n)[:, None]).sum(axis=1) >= n
+        enough = np.minimum(counts, most_under(ceiling, n, variety)[:, None]).sum(axis=1) >= n
         rows = np.where((rows == 0) & enough, n, rows)
         if rows.all():
             break
@@ -64,10 +69,11 @@ class _Counting(Step):
         users, codes = np.arange(pool.shape[0])[:, None], int(self.category.max()) + 1
         keys = (users * codes + self.category)[pool.free]
         counts = np.bincount(keys, minlength=len(users) * codes).reshape(len(users), codes)
-        ceiling = np.maximum(ceiling, 1 / np.maximum(pool.variety(), 1))
+        variety = np.maximum(pool.variety(), 1)
         # whoever has curated candidates alone gets one
-        self.rows = np.maximum(fillable(counts, ceiling, places), 1)
-        self.cap, self.ceiling = (most_of(part, self.rows)[:, None] for part in (share, ceiling))
+        self.rows = np.maximum(fillable(counts, ceiling, variety, places), 1)
+        self.cap = most_of(share, self.rows)[:, None]
+        self.ceiling = most_under(ceiling, self.rows, variety)[:, None]
         self.count, self.filled = np.zeros(pool.shape, dtype=np.int16), np.zeros(len(users), dtype=int)
 
     def holds_back(self, place: int) -> np.ndarray:

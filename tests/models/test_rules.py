@@ -309,16 +309,20 @@ def test_effort_prefers_short_or_long():
 def by_hand(categories: str, places=20) -> Counter:
     """How many of each category a list has: up to 30 % of each, in order, then up to 40 % of all its rows."""
     counts = Counter(categories)
-    most = max(0.4, 1 / len(counts))
     # the longest list of which no category has more than its part of just these rows
-    rows = max(n for n in range(1, places + 1) if sum(min(c, limit_of(most, n)) for c in counts.values()) >= n)
+    rows = max(n for n in range(1, places + 1) if sum(min(c, most_of(n, len(counts))) for c in counts.values()) >= n)
     taken: list[int] = []
-    for limit in (limit_of(0.3, rows), limit_of(most, rows)):
+    for limit in (limit_of(0.3, rows), most_of(rows, len(counts))):
         for at, category in enumerate(categories):
             of_category = sum(categories[t] == category for t in taken)
             if at not in taken and of_category < limit and len(taken) < rows:
                 taken.append(at)
     return Counter(categories[t] for t in taken)
+
+
+def most_of(rows: int, kinds: int) -> int:
+    """40 %; of one or two categories an even share, rounded up."""
+    return -(-rows // kinds) if kinds < 3 else limit_of(0.4, rows)
 
 
 def limit_of(part: float, rows: int) -> int:
@@ -337,7 +341,7 @@ def test_a_category_has_its_share_and_up_to_the_ceiling_only_where_the_list_cann
         fillable = sum(min(n, 6) for n in Counter(categories).values()) >= 20
         most = max(of_list.values())
         # of the rows that there are, and not of those that there could have been
-        assert most <= limit_of(max(0.4, 1 / kinds), rows) and (most <= 6 or not fillable)
+        assert most <= most_of(rows, kinds) and (most <= 6 or not fillable)
         assert bool(effects(made, RELAXED)) == (most > limit_of(0.3, rows))
         over, short = over + (most > 6), short + (rows < min(20, len(categories)))
     assert over and short, "some drawn list needs the ceiling and some is left short, or this says nothing"
@@ -350,7 +354,7 @@ def test_a_category_has_its_share_and_up_to_the_ceiling_only_where_the_list_cann
         ("aaaaaaaabbbbbbbbc", {"a": 2, "b": 2, "c": 1}),
         # two categories cannot both keep below 40 %: they share the list evenly, and so does one alone
         ("a" * 12 + "b" * 12, {"a": 10, "b": 10}),
-        ("a" * 12 + "bb", {"a": 2, "b": 2}),
+        ("a" * 12 + "bb", {"a": 3, "b": 2}),
         ("a" * 12, {"a": 12}),
     ],
 )
