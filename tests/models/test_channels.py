@@ -53,7 +53,7 @@ def likes() -> dict[int, list[int]]:
 
 def table_of(spark, name: str, rows: list[dict]):
     contract = CATALOG.table(name)
-    zero = {"string": None, "boolean": False, "double": 0.0, "date": None}
+    zero = {"string": None, "boolean": False, "double": 0.0, "date": None, "array<string>": []}
     made = [tuple({"ds": DS, **row}.get(c.name, zero.get(c.type, 0)) for c in contract.schema) for row in rows]
     return spark.createDataFrame(made, ", ".join(f"{c.name} {c.type}" for c in contract.schema))
 

@@ -33,7 +33,7 @@ OPTIONS = {
         "repeat_guard": {"times": 3, "days": 3},
         "curated": {"places": [2]},
         "explore": {"places": [6], "arms": ["long_tail"]},
-        "category_share": {"share": 0.5, "ceiling": 0.5},
+        "category_share": {"share": 0.6, "ceiling": 0.6},
     },
     "contexts": {"commute": {"when": {"commute_share": {"min": 0.5}}, "length": 3, "rules": {"explore": None}}},
 }
@@ -161,7 +161,7 @@ def test_what_may_not_be_shown_is_removed_with_the_rule_and_the_reason(decided):
 
 def test_places_have_their_order_scores_and_free_ranks(decided):
     row = decided[USER]
-    # rank 3 is kept for an ad; three of a category are half of the list
+    # rank 3 is kept for an ad; three of a category are 60 % of the other five
     assert items_of(row)[:4] == [1, 5, 6, 10]
     assert [p["rank"] for p in row["placed"]] == [1, 2, 4, 5, 6] and row["ad_slots"] == [3]
     first = row["placed"][0]

@@ -38,7 +38,7 @@ def rows_of(name: str, ds: dt.date, number: int, seed: int = 0) -> list[tuple]:
     for key in unique.values():
         given = {**key, "ds": ds, "category": f"c{key['item_id']}", "brand": "acme"}
         values = {"string": "x", "boolean": True, "date": ds, "double": number + round(rng.random(), 3)}
-        values["array<bigint>"] = []
+        values |= {"array<bigint>": [], "array<string>": []}
         made.append(
             tuple(
                 given[c.name] if c.name in given else values.get(c.type, number + rng.randrange(5))

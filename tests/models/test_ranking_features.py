@@ -90,7 +90,7 @@ def test_what_is_known_is_all_inputs_and_no_other():
 def table_of(spark, name: str, *rows: dict):
     """Rows of a catalogue table; what is not given is 0, false or empty."""
     contract = CATALOG.table(name)
-    zero = {"string": None, "boolean": False, "double": 0.0, "date": DS, "array<bigint>": []}
+    zero = {"string": None, "boolean": False, "double": 0.0, "date": DS, "array<bigint>": [], "array<string>": []}
     made = [tuple({"ds": DS, **row}.get(c.name, zero.get(c.type, 0)) for c in contract.schema) for row in rows]
     return spark.createDataFrame(made, ", ".join(f"{c.name} {c.type}" for c in contract.schema))
 
