@@ -137,7 +137,9 @@ def planted_tables(spark) -> dict:
         },
         **{name: table_of(spark, name, rows) for name, rows in planted_people().items()},
         "silver.curated": table_of(
-            spark, "silver.curated", [{"item_id": i, "ends_at_ms": 10**13, "boost": 1.0} for i in (3, 22)]
+            spark,
+            "silver.curated",
+            [{"item_id": i, "surface": "feed", "ends_at_ms": 10**13, "boost": 1.0, "cap": None} for i in (3, 22)],
         ),
         "candidates.item_neighbours": together.build(
             sequence, days=DAYS, params=together.Params(half_life_days=30_000.0)
