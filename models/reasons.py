@@ -83,7 +83,7 @@ def declared(params: Any) -> list[Reason]:
         *_from_the_user(params),
         *_from_the_moment(params),
         *_from_the_item(params),
-        *_from_the_model(),
+        *_from_the_model(params),
     ]
 
 
@@ -164,7 +164,8 @@ def _from_the_item(params: Any) -> list[Reason]:
     ]
 
 
-def _from_the_model() -> list[Reason]:
-    """True of every row whose place a model gave; it says least, so it comes last."""
+def _from_the_model(params: Any) -> list[Reason]:
+    """True of what a model puts among the user's first candidates; it says least, so it comes last."""
     scored = (F.col("model_version") != "popularity") & (F.col("slot_type") == "organic")
-    return [Reason("basic", "similar_taste", scored, _column("model_version", "score"), {})]
+    high = F.col("rank_before") <= params.high_place
+    return [Reason("basic", "similar_taste", scored & high, _column("model_version", "score", "rank_before"), {})]

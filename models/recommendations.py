@@ -45,6 +45,8 @@ class Params:
         A style match is told from this cosine on.
     new_days
         An item is new for so many days.
+    high_place
+        A model puts an item high up to this place among the user's candidates.
     short_ms, long_ms
         What is short enough for the way, and long enough for the weekend.
     """
@@ -56,6 +58,7 @@ class Params:
     min_people: int = 5
     min_match: float = 0.5
     new_days: int = 7
+    high_place: int = 20
     short_ms: int = 300_000
     long_ms: int = 600_000
 

@@ -50,6 +50,8 @@ RANKED = {
     40: {"channels": ["item_cf"], "seed_item_id": SEED},
 }
 PLACED = {
+    15: {"rank_before": 20},
+    26: {"rank_before": 21},
     30: {"style_match": 0.853, "style_items": 3},
     31: {"style_match": 0.49, "style_items": 3},
     32: {"slot_type": "curated"},
@@ -256,6 +258,10 @@ def test_where_nothing_else_holds_the_model_is_the_reason_and_without_one_nothin
     assert codes(served, 12) == ["similar_taste"]
     assert codes(served, 12, user=3) == ["suggested"]
     assert "similar_taste" not in codes(served, 33)  # drawn, not ranked
+    evidence = {"model_version": "m/1", "score": pytest.approx(1 / 12), "rank_before": 3}
+    assert told(served, 12, "similar_taste")[2] == evidence
+    # the model puts 15 in place 20 of the candidates, which is high, and 26 in place 21
+    assert (codes(served, 15), codes(served, 26)) == (["similar_taste"], ["suggested"])
 
 
 def test_texts_carry_their_evidence(served):

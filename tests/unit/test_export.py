@@ -15,6 +15,7 @@ import pytest
 from jobs.errors import PublishError, SettingsError
 from jobs.export import WRITERS, export
 from jobs.lake import Lake
+from jobs.published import current_lists
 from jobs.settings import Market, Settings
 from tests.unit.served_world import ANNA, BERT, CARL, DAY, DETAIL, REASON, RELEASE, listed, plant, served, shared
 
@@ -138,6 +139,15 @@ def test_what_a_user_refused_is_left_out_of_the_list_of_the_segment(tmp_path):
         "anna": [(1, "i4"), (3, "i5"), (4, "i2"), (5, "i3")],
         "bert": [],  # every planted item is of the creator whom he blocked
         "carl": [(1, "i0"), (3, "i4"), (4, "i1"), (5, "i2")],
+    }
+
+
+def test_the_lists_that_a_reader_sees_are_without_what_is_spare(settings):
+    release, own, of_segments = current_lists(settings)
+    assert (release["release_id"], own["item_id"].tolist()) == (RELEASE, ["i2", "i1"])
+    assert of_segments.groupby("segment")["item_id"].apply(list).to_dict() == {
+        "everyone": ["i5", "i6"],
+        "region=south": ["i6"],
     }
 
 
