@@ -1,4 +1,4 @@
-"""What may be shown to whom: regions and age limits of items, held against what is known of a person.
+"""What may be shown to whom: regions and age limits of items, held against what is known of a person; and again.
 
 A restriction needs proof: who has no known region or age is not shown what is restricted by it. Age
 serves this rule alone; no channel and no ranker reads it.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+
+from jobs.settings import Market
 
 RESTRICTED = "regions IS NOT NULL OR coalesce(age_limit, 0) > 0"
 
@@ -42,3 +44,10 @@ def for_people(pairs: DataFrame, items: DataFrame, user_profile: DataFrame) -> D
         .where(allowed(F.col("regions"), F.col("age_limit"), F.col("_region"), F.col("least_age")))
     )
     return joined.select(*pairs.columns)
+
+
+def repeats(category: Column, market: Market) -> Column:
+    """True where what was bought of a category may be shown again at once (`Market.repeats`)."""
+    if "*" in market.repeat_categories or not market.repeat_categories:
+        return F.lit("*" in market.repeat_categories)
+    return F.coalesce(category.isin(*market.repeat_categories), F.lit(False))

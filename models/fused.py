@@ -88,11 +88,7 @@ def excluded(
 ) -> DataFrame:
     """Pairs ``ds, user_id, item_id`` that must not be shown on a day: rejected, blocked or just bought."""
     day = F.lit(days.last)
-    bought = F.col("purchases") > 0
-    if "*" in market.repeat_categories:
-        bought = F.lit(False)
-    elif market.repeat_categories:
-        bought = bought & ~F.col("category").isin(*market.repeat_categories)
+    bought = (F.col("purchases") > 0) & ~eligibility.repeats(F.col("category"), market)
     categories = items.select("item_id", "category")
     pairs = (
         user_item_daily.where("rejections > 0 OR purchases > 0")

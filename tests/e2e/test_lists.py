@@ -42,6 +42,9 @@ def night(world):
     return SimpleNamespace(
         lists=rows("serving.recommendations", release_id=release),
         log=rows("serving.decision_log", release_id=release),
+        ranked=rows("candidates.ranked", columns=["user_id", "item_id", "rank", "score"], ds=NIGHT).set_index(
+            ["user_id", "item_id"]
+        ),
         fallback=rows("serving.fallback", release_id=release),
         items=rows("silver.items", ds=NIGHT).set_index("item_id"),
         stats=rows("features.item_stats", ds=NIGHT).set_index("item_id"),
@@ -98,6 +101,9 @@ def percent(share: float) -> int:
 
 def again(night, row, placed, evidence):
     assert "own_history" in evidence["channels"] and liked(night, row.user_id, row.item_id)
+    own = night.ever[(night.ever["user_id"] == row.user_id) & (night.ever["item_id"] == row.item_id)]
+    repeats = night.items.loc[row.item_id, "category"] in night.market.repeat_categories
+    assert repeats or not (own["purchases"] > 0).any()
     assert evidence["original_id"] == night.items.loc[row.item_id, "original_id"]
     return {}
 
@@ -213,6 +219,8 @@ def among_popular(night, row, placed, evidence):
 def similar_taste(night, row, placed, evidence):
     assert row.slot_type == "organic" and row.model_version != "popularity"
     assert evidence["model_version"] == row.model_version and evidence["score"] == pytest.approx(row.score, abs=1e-9)
+    ranked = night.ranked.loc[(row.user_id, row.item_id)]
+    assert evidence["rank_before"] == ranked["rank"] <= PARAMS.high_place and ranked["score"] == row.score
     return {}
 
 

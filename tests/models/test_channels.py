@@ -20,6 +20,7 @@ from jobs.settings import Market
 from models import als, crowd, item2vec, item_index, lightgcn, neighbours, recall, topics
 from models import item_neighbours as together
 from models.ann import IndexParams, build_index
+from models.channels import own_history
 from models.channels.channel import AUDITED_DEPTH, Call, discover_channels
 from models.recall import is_audited, recalled
 
@@ -322,6 +323,22 @@ def test_no_candidate_is_ineligible_though_the_most_popular_is(built, raw):
     assert set(NOT_ELIGIBLE) & {r["item_id"] for rows in raw.values() for r in rows}, "or this says nothing"
     assert not set(NOT_ELIGIBLE) & {r["item_id"] for r in built}
     assert 999_999 not in {r["item_id"] for r in built}
+
+
+@pytest.mark.parametrize(("repeat", "found"), [((), {3}), (("a",), {1, 3}), (("*",), {1, 2, 3})])
+def test_what_was_bought_comes_back_only_where_its_category_repeats(frame, repeat, found):
+    daily = "ds date, user_id bigint, item_id bigint, strength double, purchases int"
+    rows = [
+        # bought a month ago, and clicked since; 3 was only clicked
+        ("2024-02-10", 1, 1, 5.0, 1),
+        ("2024-03-09", 1, 1, 1.0, 0),
+        ("2024-02-10", 1, 2, 5.0, 1),
+        ("2024-02-10", 1, 3, 1.0, 0),
+    ]
+    items = frame("ds date, item_id bigint, category string", [(DS, 1, "a"), (DS, 2, None), (DS, 3, "b")])
+    params, market = own_history.Params(), Market("t", repeat_categories=repeat)
+    made = own_history.recall(frame(daily, rows), items, days=DAYS, params=params, market=market).collect()
+    assert {r["item_id"] for r in made} == found
 
 
 def test_only_active_users_have_candidates(built, raw):
