@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -226,9 +225,7 @@ def compared(
     free = theirs[argument(CANDIDATES)].join(F.broadcast(limited), "item_id", "left_anti")
     theirs[argument(CANDIDATES)] = free
     twins = {name: changed(value, drawn) for name, value in theirs.items()}
-    # side by side, as the night builds tables: most of a replay of so few people is planning
-    with ThreadPoolExecutor(2) as pool:
-        factual, others = pool.map(lambda given: ordered(replay(STAGES, given, days, market)), (theirs, twins))
+    factual, others = (ordered(replay(STAGES, given, days, market)) for given in (theirs, twins))
     return attributed(pairs(factual, others).toArrow().to_pylist(), drawn)
 
 
@@ -281,7 +278,9 @@ def replay(stages: Sequence[Node], given: Mapping[str, Any], days: DayRange, mar
         if "market" in inspect.signature(stage.build).parameters:
             arguments["market"] = market
         options = make_params(stage.params, dict(market.params.get(stage.name, {})), f"params of {stage.name}")
-        made[stage.name] = held(shaped(stage.contract, stage.build(**arguments, days=days, params=options)))
+        frame = shaped(stage.contract, stage.build(**arguments, days=days, params=options))
+        # the last is read once
+        made[stage.name] = frame if stage is stages[-1] else held(frame)
     return made[stages[-1].name]
 
 
