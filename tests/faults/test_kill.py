@@ -236,8 +236,8 @@ def test_a_gate_that_is_killed_between_its_tables_is_finished_by_its_next_try(fe
     assert sorted(few.counts(table) != {} for table in tables) == [False, True]
     rows = steps.run_gate("silver", DAY, "demo", "run", "gate", 2)
     assert {table: few.counts(table) for table in tables} == {table: {DAY: rows[table]} for table in tables}
-    logged = few.rows("ops.run", table=list(tables), status="published")["table"].to_pylist()
-    assert sorted(logged) == sorted(tables)
+    logged = [r["table"] for r in few.rows("ops.run", ["table"], status="published").to_pylist()]
+    assert sorted(name for name in logged if name in tables) == sorted(tables)
     whole(few, *tables)
 
 
