@@ -12,41 +12,34 @@ from jobs import ops
 from jobs.contract import DayRange, ddl
 from jobs.lake import Lake
 from jobs.report import night_report
+from jobs.runner import conform
 from jobs.settings import Market, Settings
 from jobs.steps import catalog
+from models import recall
 from quality import diversity, fairness, freshness
-from quality.intervals import wilson
+from quality.badcases import causes, detected
 
 DAY = dt.date(2024, 3, 8)
+TODAY = DayRange.day(DAY)
 WEEK = [DAY - dt.timedelta(days=n) for n in range(7, -1, -1)]
 ITEMS, USERS = 60, 400
-BADCASE = pa.schema(
-    [
-        ("ds", pa.date32()),
-        ("case_id", pa.int64()),
-        ("type", pa.string()),
-        ("user_id", pa.int64()),
-        ("item_id", pa.int64()),
-        ("category", pa.string()),
-        ("severity", pa.int32()),
-        ("evidence", pa.string()),
-        ("layer", pa.string()),
-    ]
-)
+MARKET = Market("shop", groups=("region",))
 
 
 @pytest.fixture
 def settings(tmp_path):
-    return Settings(tmp_path, tmp_path / "lake", tmp_path / "landing", Market("shop", groups=("region",)))
+    return Settings(tmp_path, tmp_path / "lake", tmp_path / "landing", MARKET)
 
 
-def put(settings, table, rows, by=("ds",), schema=None):
-    path = str(settings.table_path(table))
-    write_deltalake(path, pa.Table.from_pylist(rows, schema=schema), partition_by=list(by), mode="append")
+def put(settings, table, rows):
+    write_deltalake(str(settings.table_path(table)), pa.Table.from_pylist(rows), partition_by=["ds"], mode="append")
 
 
 class World:
-    """A quiet market of eight nights, into which a test plants one fault of the last night."""
+    """A quiet market of eight nights, into which a test plants one fault of the last night.
+
+    Faults are planted in what the audits read, and found by the audits' own builds.
+    """
 
     known = {}
     dead_channel = silent_feed = frozen = uncovered = viral = spam = False
@@ -59,16 +52,26 @@ class World:
             self.night(at, day, today=day == DAY)
         self.lake.append(freshness.CONTRACT, self.audited(freshness, self.freshness, self.frozen))
         self.lake.append(diversity.CONTRACT, self.audited(diversity, self.diversity, self.viral))
-        self.lake.append(fairness.CONTRACT, list(self.fairness()))
+        self.lake.append(fairness.CONTRACT, self.audited(fairness, self.fairness, self.uncovered))
         return night_report(self.settings, DAY)["problems"]
 
     def audited(self, module, build, planted):
-        """An audit's rows; a quiet one is the same in every test."""
+        """What a build makes of the last day; a quiet one is the same in every test."""
         key = module.__name__, planted
         if key not in self.known:
-            names = [c.name for c in module.CONTRACT.columns]
-            self.known[key] = [{"ds": DAY} | {n: r[n] for n in names} for r in build().collect()]
+            self.known[key] = [r.asDict(True) for r in conform(module.CONTRACT, build(planted)).collect()]
         return self.known[key]
+
+    def given(self, module, **rows):
+        """Frames of all inputs of a build; what a row does not say is null, and what is not named has no row."""
+        made = {}
+        for each in module.CONTRACT.inputs:
+            contract = getattr(each, "table", None) and catalog().table(each.table)
+            if contract:
+                columns = contract.schema
+                cells = [tuple(row.get(c.name) for c in columns) for row in rows.get(each.argument, ())]
+                made[each.argument] = self.frame(ddl(columns), cells)
+        return made
 
     def night(self, at, day, today):
         release = {"ds": day, "release_id": str(day), "kind": "nightly", "sequence": at + 1, "tables": "{}"}
@@ -76,63 +79,85 @@ class World:
         for feed in ("events", "reviews"):
             if not (today and self.silent_feed and feed == "reviews"):
                 put(self.settings, f"bronze.{feed}", [{"ds": day, "n": n} for n in range(50 + at)])
-        for channel in ("item_cf", "popular"):
-            if not (today and self.dead_channel and channel == "item_cf"):
-                rows = [{"ds": day, "channel": channel, "n": n} for n in range(100 + at)]
-                put(self.settings, "candidates.recall", rows, by=("ds", "channel"))
-        cases = 60 if today and self.spam else 5
-        row = {"ds": day, "type": "title_party", "severity": 2, "layer": "content", "evidence": "{}"}
-        put(self.settings, "audit.badcase", [{**row, "case_id": n, "item_id": n} for n in range(cases)], schema=BADCASE)
+        # the nights before are like a quiet last one
+        found = self.audited(recall, self.recall, today and self.dead_channel)
+        self.lake.append(recall.CONTRACT, [row | {"ds": day} for row in found])
+        cases = self.audited(causes, self.badcases, today and self.spam)
+        self.lake.append(causes.CONTRACT, [row | {"ds": day} for row in cases])
 
-    def freshness(self):
+    def recall(self, dead_channel):
+        """Twenty people who like a creator get the creator's items and popular ones; or nobody's likes are known."""
+        items = [
+            {"item_id": i, "creator_id": 1, "is_eligible": True, "target_users_7d": i, "target_users_28d": i}
+            for i in range(ITEMS)
+        ]
+        like = {"kind": "creator", "value": "1", "weight": 1.0, "share": 1.0}
+        frames = self.given(
+            recall,
+            item_stats=[{"ds": DAY} | item for item in items],
+            user_activity=[{"ds": DAY, "user_id": user} for user in range(20)],
+            user_interests=[] if dead_channel else [{"ds": DAY, "user_id": user} | like for user in range(20)],
+        )
+        params = recall.Params(off=tuple(set(recall.CHANNELS) - {"creator", "popular"}))
+        return recall.build(days=TODAY, params=params, market=MARKET, **frames)
+
+    def badcases(self, spam):
+        """Five new items have titles of clickbait; or all have."""
+        titles = {i: "You won't believe it" if spam or i < 5 else "A teapot" for i in range(ITEMS)}
+        items = [{"ds": DAY, "item_id": i, "title": title, "category": "tea"} for i, title in titles.items()]
+        daily = [{"ds": DAY, "item_id": i, "impressions": 50, "clicks": 5, "dwell_ms": 9000} for i in titles]
+        frames = self.given(detected, items=items, item_daily=daily)
+        found = detected.build(days=TODAY, params=detected.Params(), market=MARKET, **frames)
+        frames = self.given(causes, items=items) | {"badcases": conform(detected.CONTRACT, found)}
+        return causes.build(days=TODAY, params=causes.Params(), **frames)
+
+    def freshness(self, frozen):
         """A third of the prices moves each day; a frozen feed repeats the day before."""
-
         prices = {}
         for at, day in enumerate(WEEK):
             for item in range(ITEMS):
-                moves = item % 3 == at % 3 and not (self.frozen and day == DAY)
+                moves = item % 3 == at % 3 and not (frozen and day == DAY)
                 prices[at, item] = prices.get((at - 1, item), 100) + moves
-        items = [(day, item, prices[at, item], None) for at, day in enumerate(WEEK) for item in range(ITEMS)]
-        return freshness.build(
-            self.frame("ds date, item_id bigint, price_minor bigint, stock int", items),
-            self.frame("ds date, creator_id bigint, followers bigint", []),
-            days=DayRange.day(DAY),
-            params=freshness.Params(),
-        )
-
-    def diversity(self):
-        """Lists of 10 go round the catalogue; a viral item and its kind stand in all of them."""
-        lists = [
-            (DAY, "feed", user, rank, rank if self.viral else (user * 10 + rank) % ITEMS)
-            for user in range(USERS)
-            for rank in range(1, 11)
+        items = [
+            {"ds": day, "item_id": item, "price_minor": prices[at, item]}
+            for at, day in enumerate(WEEK)
+            for item in range(ITEMS)
         ]
-        given = {
-            "recommendations": ("ds date, surface string, user_id bigint, rank int, item_id bigint", lists),
-            "items": (
-                "ds date, item_id bigint, category string, status string, stock int",
-                [(DAY, item, f"c{item % 6}", "active", None) for item in range(ITEMS)],
-            ),
-            "item_daily": (
-                "ds date, item_id bigint, impressions int, clicks int, targets int",
-                [(DAY, item, 9, 2, 1) for item in range(ITEMS)],
-            ),
-        }
-        # what the fault does not touch has no row
-        for each in diversity.CONTRACT.inputs:
-            given.setdefault(each.argument, (ddl(catalog().table(each.table).schema), []))
-        frames = {name: self.frame(schema, rows) for name, (schema, rows) in given.items()}
-        return diversity.build(**frames, days=DayRange.day(DAY), params=diversity.Params(long_tail_target=0.0))
+        return freshness.build(**self.given(freshness, items=items), days=TODAY, params=freshness.Params())
 
-    def fairness(self):
-        """Nine of ten people of each region get a personal list; in the north one of two, where it lost coverage."""
-        covered = {"north": 200 if self.uncovered else 360, "south": 360}
-        params = fairness.Params()
-        groups = [fairness.Figure(group, n / 400, *wilson(n, 400), 400) for group, n in covered.items()]
-        all_of_them = sum(covered.values())
-        everybody = fairness.Figure("", all_of_them / 800, *wilson(all_of_them, 800), 800)
-        day = DayRange.day(DAY)
-        return fairness.compared("region", "coverage", 0, groups, everybody, day, params, params.coverage_limit)
+    def diversity(self, viral):
+        """Lists of 10 go round the catalogue; a viral item and its kind stand in all of them."""
+        frames = self.given(
+            diversity,
+            recommendations=[
+                {"ds": DAY, "surface": "feed", "user_id": user, "rank": rank}
+                | {"item_id": rank if viral else (user * 10 + rank) % ITEMS}
+                for user in range(USERS)
+                for rank in range(1, 11)
+            ],
+            items=[{"ds": DAY, "item_id": i, "category": f"c{i % 6}", "status": "active"} for i in range(ITEMS)],
+            item_daily=[{"ds": DAY, "item_id": i, "impressions": 9, "clicks": 2, "targets": 1} for i in range(ITEMS)],
+        )
+        return diversity.build(**frames, days=TODAY, params=diversity.Params(long_tail_target=0.0))
+
+    def fairness(self, uncovered):
+        """Nine of ten people of each region get a personal list; in the north one of two, where it lost coverage.
+
+        The others get what is popular in their region.
+        """
+        personal = {"north": 200 if uncovered else 360, "south": 360}
+        users = [(at * USERS + n, region, n) for at, region in enumerate(personal) for n in range(USERS)]
+        frames = self.given(
+            fairness,
+            users=[{"ds": DAY, "user_id": user, "region": region} for user, region, _ in users],
+            recommendations=[
+                {"ds": DAY, "surface": "feed", "user_id": user, "rank": rank, "item_id": rank}
+                | {"channel": "item_cf" if n < personal[region] else "popular_region"}
+                for user, region, n in users
+                for rank in range(1, 11)
+            ],
+        )
+        return fairness.build(**frames, days=TODAY, params=fairness.Params(), market=MARKET)
 
 
 @pytest.fixture
@@ -147,7 +172,7 @@ def test_a_quiet_night_names_nothing(world):
 @pytest.mark.parametrize(
     ("fault", "section", "subject", "severity"),
     [
-        ("dead_channel", "sources", "channel item_cf", "fail"),
+        ("dead_channel", "sources", "channel creator", "fail"),
         ("silent_feed", "sources", "feed reviews", "warn"),
         ("frozen", "freshness", "silver.items", "warn"),
         ("uncovered", "fairness", "fairness region", "warn"),
