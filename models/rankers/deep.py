@@ -23,7 +23,7 @@ import pyarrow as pa
 from jobs.contract import make_params
 from jobs.errors import ContractError
 from models.rankers.groups import Groups, Reweighing
-from models.rankers.ranker import CannotGoOn, Ranker, check_labels, has_both, satisfied
+from models.rankers.ranker import PROBABILITIES, CannotGoOn, Ranker, check_labels, has_both, satisfied
 from models.rankers.rows import (
     Columns,
     Stream,
@@ -140,9 +140,13 @@ def squashed(matrix: np.ndarray) -> np.ndarray:
 
 @dataclass
 class DeepRanker(Ranker):
-    """A fitted network with its scaling; ``tasks`` are the heads that it has where the data supports them."""
+    """A fitted network with its scaling.
+
+    ``tasks`` are the heads that it has where the data supports them, ``takes`` its kind of parameters.
+    """
 
     tasks = ("pctr", "pcvr", "dwell")
+    takes = DeepParams
 
     params: DeepParams = field(default_factory=DeepParams)
     scaling: Scaling | None = None
@@ -213,11 +217,10 @@ class DeepRanker(Ranker):
 
     @classmethod
     def load_weights(cls, folder: Path, described: dict[str, Any], threads: int) -> DeepRanker:
-        kind = type(cls.default_params())
         values = described["facts"]["params"] | {"threads": threads}
         made = cls(
             features=tuple(described["features"]),
-            params=make_params(kind, values, str(folder)),
+            params=make_params(cls.takes, values, str(folder)),
             fitted_heads=tuple(described["heads"]),
         )
         with np.load(folder / "scaling.npz", allow_pickle=False) as stored:
@@ -226,11 +229,6 @@ class DeepRanker(Ranker):
         with np.load(folder / "weights.npz", allow_pickle=False) as stored:
             made.network.set_weights([stored[name] for name in sorted(stored.files)])
         return made
-
-    @classmethod
-    def default_params(cls) -> DeepParams:
-        """Parameters of the kind that this ranker takes."""
-        return DeepParams()
 
 
 def embedded(ids: Any, params: DeepParams, width: int | None = None, name: str | None = None) -> Any:
@@ -249,13 +247,13 @@ def tower(tensor: Any, params: DeepParams) -> Any:
     return tensor
 
 
-def head(tensor: Any, params: DeepParams, added: Any = None, probability: bool = True) -> Any:
-    """One number a row from a tensor, plus ``added``; a probability, or any number."""
+def head(name: str, tensor: Any, params: DeepParams, added: Any = None) -> Any:
+    """One number a row from a tensor, plus ``added``; a probability where the head is one, else any number."""
     library = keras(params.threads)
     total = library.layers.Dense(1)(tensor)
     if added is not None:
         total = total + added
-    return library.ops.reshape(library.ops.sigmoid(total) if probability else total, (-1,))
+    return library.ops.reshape(library.ops.sigmoid(total) if name in PROBABILITIES else total, (-1,))
 
 
 def weights_of(network: Any) -> list[np.ndarray]:

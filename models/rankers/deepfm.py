@@ -38,10 +38,7 @@ class DeepFMRanker(DeepRanker):
     """A fitted DeepFM."""
 
     spec = RANKER
-
-    @classmethod
-    def default_params(cls) -> Params:
-        return Params()
+    takes = Params
 
     @classmethod
     def outputs(cls, inputs: dict[str, Any], heads: tuple[str, ...], params: Params) -> dict[str, Any]:
@@ -58,7 +55,7 @@ class DeepFMRanker(DeepRanker):
                 # the sum over pairs of fields of <v_i, v_j>, as half of (square of sum) less (sum of squares)
                 pairs = 0.5 * (sum(fields) ** 2 - sum(each**2 for each in fields))
                 wide = wide + layers.Dense(1, kernel_initializer="ones")(pairs)
-            made[name] = head(shared, params, wide, probability=name != "dwell")
+            made[name] = head(name, shared, params, wide)
         return made
 
 

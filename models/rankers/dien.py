@@ -36,10 +36,7 @@ class DienRanker(DeepRanker):
     """A fitted DIEN."""
 
     spec = RANKER
-
-    @classmethod
-    def default_params(cls) -> Params:
-        return Params()
+    takes = Params
 
     @classmethod
     def outputs(cls, inputs: dict[str, Any], heads: tuple[str, ...], params: Params) -> dict[str, Any]:
@@ -55,7 +52,7 @@ class DienRanker(DeepRanker):
         weight = ops.softmax(ops.where(present, alike, -1e9), axis=-1) * ops.cast(present, "float32")
         interest = _evolved(states, weight, params)
         shared = tower(layers.Concatenate()([inputs["numbers"], candidate, interest]), params)
-        return {name: head(shared, params, probability=name != "dwell") for name in heads}
+        return {name: head(name, shared, params) for name in heads}
 
 
 def _evolved(states: Any, weight: Any, params: Params) -> Any:

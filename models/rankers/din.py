@@ -30,10 +30,7 @@ class DinRanker(DeepRanker):
     """A fitted DIN."""
 
     spec = RANKER
-
-    @classmethod
-    def default_params(cls) -> Params:
-        return Params()
+    takes = Params
 
     @classmethod
     def outputs(cls, inputs: dict[str, Any], heads: tuple[str, ...], params: Params) -> dict[str, Any]:
@@ -48,7 +45,7 @@ class DinRanker(DeepRanker):
         # weights are not normalised, as in the paper: a strong interest counts for more than a weak one
         interest = ops.sum(weight * present * past, axis=1)
         shared = tower(layers.Concatenate()([inputs["numbers"], candidate, interest, interest * candidate]), params)
-        return {name: head(shared, params, probability=name != "dwell") for name in heads}
+        return {name: head(name, shared, params) for name in heads}
 
 
 def fit(train: Stream, valid: pa.Table, params: Params, start: DinRanker | None = None) -> DinRanker:

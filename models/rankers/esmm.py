@@ -32,11 +32,11 @@ class EsmmRanker(DeepRanker):
     def outputs(cls, inputs: dict[str, Any], heads: tuple[str, ...], params: DeepParams) -> dict[str, Any]:
         layers = keras(params.threads).layers
         shared = layers.Concatenate()([inputs["numbers"], *[embedded(inputs[name], params) for name in RANKER.ids]])
-        made = {"pctr": head(tower(shared, params), params)}
+        made = {"pctr": head("pctr", tower(shared, params), params)}
         if "pcvr" in heads:
-            made["pcvr"] = made["pctr"] * head(tower(shared, params), params)
+            made["pcvr"] = made["pctr"] * head("pcvr", tower(shared, params), params)
         if "dwell" in heads:
-            made["dwell"] = head(tower(shared, params), params, probability=False)
+            made["dwell"] = head("dwell", tower(shared, params), params)
         return made
 
     @classmethod

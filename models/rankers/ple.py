@@ -43,11 +43,8 @@ class PleRanker(DeepRanker):
     """A fitted PLE."""
 
     spec = RANKER
+    takes = Params
     tasks = ("pctr", "pcvr", "dwell", "satisfaction")
-
-    @classmethod
-    def default_params(cls) -> Params:
-        return Params()
 
     @classmethod
     def outputs(cls, inputs: dict[str, Any], heads: tuple[str, ...], params: Params) -> dict[str, Any]:
@@ -60,7 +57,7 @@ class PleRanker(DeepRanker):
             experts = ops.stack([*shared, *(tower(known, params) for _ in range(params.own))], axis=1)
             gate = layers.Dense(params.shared + params.own, activation="softmax")(known)
             mixed = ops.sum(ops.expand_dims(gate, -1) * experts, axis=1)
-            made[name] = head(mixed, params, probability=name != "dwell")
+            made[name] = head(name, mixed, params)
         return made
 
 
