@@ -108,13 +108,20 @@ def turns(seed: int, rows: int) -> pa.Table:
     return showings(rng, user, item, np.where(kind == now, 0.8, 0.1), recent=recent)
 
 
-def lures(seed: int, rows: int, items: int = 100) -> pa.Table:
-    """Some items lure, some are worth the time, and neither tells the other; only the item's key tells both."""
+def lures(seed: int, rows: int, items: int = 100) -> tuple[pa.Table, np.ndarray]:
+    """Some items lure, some are worth the time, and neither tells the other; only the item's key tells both.
+
+    Returns
+    -------
+    table, ndarray
+        The rows, and each one's true chance of a click of 30 seconds or more.
+    """
     lure, worth = np.random.default_rng(98).normal(size=(2, items))
     rng = np.random.default_rng(seed)
     item = rng.integers(0, items, rows)
     click, seconds = sigmoid(2 * lure - 1)[item], (30 * np.exp(worth))[item]
-    return showings(rng, np.arange(rows) // 12, item, click, dwell_s=seconds)
+    table = showings(rng, np.arange(rows) // 12, item, click, dwell_s=seconds)
+    return table, np.where(seconds >= 30, click, 0)
 
 
 def funnel(seed: int, rows: int, items: int = 2000) -> tuple[pa.Table, np.ndarray]:

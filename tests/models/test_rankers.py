@@ -255,17 +255,21 @@ def test_only_dien_sees_the_order_of_a_sequence():
     assert sees > 0.7
 
 
-def satisfaction_apart_from_clicks(seed: int) -> tuple[float, float]:
-    """AUC of PLE's chances of a click and of a satisfied one, both against clicks that lasted."""
-    train, valid, held = lures(seed, 12_000), lures(seed + 100, 3000), lures(seed + 200, 4000)
+def satisfaction_apart_from_clicks(seed: int) -> tuple[float, float, float]:
+    """AUC against clicks that lasted: of PLE's chance of a click, of its satisfied one, and of what was planted."""
+    (train, _), (valid, _) = lures(seed, 12_000), lures(seed + 100, 3000)
+    held, truth = lures(seed + 200, 4000)
     scores = ple.fit(train, valid, ple.Params(**dataclasses.asdict(PLANTED) | {"seed": seed})).score(held)
     lasted = held["dwell_ms"].to_numpy() >= 30_000
-    return roc_auc_score(lasted, scores["pctr"]), roc_auc_score(lasted, scores["satisfaction"])
+    clicks, satisfaction, best = (roc_auc_score(lasted, s) for s in (scores["pctr"], scores["satisfaction"], truth))
+    return clicks, satisfaction, best
 
 
 def test_a_satisfied_click_is_another_task_than_a_click():
-    clicks, satisfaction = satisfaction_apart_from_clicks(1)
-    assert satisfaction > clicks + 0.1
+    clicks, satisfaction, best = satisfaction_apart_from_clicks(1)
+    # what was planted separates the two by 0.15 of AUC: at least half of it is found
+    assert satisfaction > best - 0.03
+    assert satisfaction > clicks + 0.075
     with pytest.raises(ContractError, match="it needs one that is shared, and two to choose from"):
         ple.Params(shared=1, own=0)
 
@@ -278,8 +282,9 @@ def test_planted_truths_are_found_from_any_seed(seed):
     entire, clicks = conversions_of_all_shown(seed)
     assert (linear < 0.55, fm > 0.75, blind < 0.55, sees > 0.7, entire <= clicks / 2) == (True,) * 5
     blind, sees = order_that_tells(seed)
-    clicks, satisfaction = satisfaction_apart_from_clicks(seed)
-    assert (blind < 0.55, sees > 0.7, satisfaction > clicks + 0.1) == (True,) * 3
+    clicks, satisfaction, best = satisfaction_apart_from_clicks(seed)
+    assert (blind < 0.55, sees > 0.7) == (True,) * 2
+    assert (satisfaction > best - 0.03, satisfaction > clicks + 0.075) == (True,) * 2
 
 
 # -- inputs --------------------------------------------------------------------------------------
