@@ -7,7 +7,7 @@ import json
 import platform
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,6 @@ TRAIN_DAYS = 28
 MAX_ROWS = 2_000_000
 """Rows of a training set, by default; more are thinned to some of the people, with all of their rows."""
 DEFAULT_RANKER = "xgb"
-WARM, ROWS = "warm", "max_rows"
-"""Options of ``models.ranker``: go on from the champion where that can be done; the most rows of a training set."""
 LIBRARIES = ("numpy", "pyarrow", "scikit-learn", "xgboost", "keras", "jax", "mlflow")
 EXAMPLES, SEQUENCES, ITEMS, USERS = "training.examples", "features.user_sequence", "silver.items", "silver.users"
 ADDED = {SEQUENCES: "sequences", ITEMS: "content types", USERS: "groups"}
@@ -67,13 +65,42 @@ class Data:
         return sorted({d for part in (self.train, self.valid, self.held) for d in part["ds"].unique().to_pylist()})
 
 
-def chosen(settings: Settings) -> tuple[Declared, Any]:
-    """The ranker that the market trains and its parameters: ``params["models.ranker"]``, ``{"ranker": name, …}``."""
-    options = dict(settings.market.params.get("models.ranker", {}))
-    for own in (WARM, ROWS):
-        options.pop(own, None)
-    declared = ranker(options.pop("ranker", DEFAULT_RANKER))
-    return declared, make_params(declared.params, options, f"market {settings.market.name}, models.ranker")
+@dataclass(frozen=True)
+class Options:
+    """What a market says of its ranker besides the ranker's own parameters.
+
+    Parameters
+    ----------
+    ranker
+        Name of the module in ``models/rankers``.
+    warm
+        Go on from the champion where that can be done.
+    max_rows
+        Rows of a training set, at most.
+    """
+
+    ranker: str = DEFAULT_RANKER
+    warm: bool = False
+    max_rows: int = MAX_ROWS
+
+
+def chosen(settings: Settings) -> tuple[Declared, Any, Options]:
+    """The ranker that the market trains, its parameters, and what else ``params["models.ranker"]`` says.
+
+    Raises
+    ------
+    ContractError
+        There is no such ranker or option, or a value is of another kind.
+    """
+    where = f"market {settings.market.name}, models.ranker"
+    given = settings.market.params.get("models.ranker", {})
+    own = {field.name for field in fields(Options)}
+    options = make_params(Options, {name: value for name, value in given.items() if name in own}, where)
+    if options.max_rows < 1:
+        raise ContractError(f"{where}: max_rows is {options.max_rows}, it must be above 0.")
+    declared = ranker(options.ranker)
+    rest = {name: value for name, value in given.items() if name not in own}
+    return declared, make_params(declared.params, rest, where), options
 
 
 def training_set(settings: Settings, ds: dt.date, sequences: tuple[str, ...] = (), most: int = MAX_ROWS) -> Data:
@@ -226,13 +253,16 @@ def train(settings: Settings, ds: dt.date, run_id: str, warm: bool = False) -> d
     CannotGoOn
         With ``warm``: the champion is of another kind, or has other features or parameters, or knows later days.
     """
-    declared, params = chosen(settings)
+    declared, params, options = chosen(settings)
     api = registry.client(settings)
     champion = registry.champion_of(api, settings)
     rival = registry.load_version(settings, api, champion.version) if champion else None
     sequences = (*declared.spec.sequences, *(rival.spec.sequences if rival else ()))
-    data = training_set(settings, ds, sequences, _most(settings))
-    fitted, started = _fitted(settings, declared, params, data, (champion, rival), warm)
+    data = training_set(settings, ds, sequences, options.max_rows)
+    if warm or options.warm:
+        fitted, started = _gone_on(settings, declared, params, data, (champion, rival), insist=warm)
+    else:
+        fitted, started = fit_ranker(settings, declared, params, data), "nothing"
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work) / ROLE
         fitted.save(folder)
@@ -249,34 +279,26 @@ def train(settings: Settings, ds: dt.date, run_id: str, warm: bool = False) -> d
         return _log(settings, api, run, Path(work))
 
 
-def _most(settings: Settings) -> int:
-    most = settings.market.params.get("models.ranker", {}).get(ROWS, MAX_ROWS)
-    if not isinstance(most, int) or most < 1:
-        raise ContractError(
-            f"Market {settings.market.name}, models.ranker: max_rows is {most!r}, it must be a whole number above 0."
-        )
-    return most
-
-
-def _fitted(
+def _gone_on(
     settings: Settings,
     declared: Declared,
     params: Any,
     data: Data,
     of: tuple[Any | None, Ranker | None],
-    warm: bool,
+    insist: bool,
 ) -> tuple[Ranker, str]:
-    """The fitted ranker, and what it started from: nothing, or the champion (its version and itself, ``of``)."""
+    """A ranker that goes on from the champion (its version and itself, ``of``), and what it started from.
+
+    Where that cannot be, it is fitted anew, or with ``insist`` refused.
+    """
     champion, rival = of
-    if not warm and not settings.market.params.get("models.ranker", {}).get(WARM, False):
-        return fit_ranker(settings, declared, params, data), "nothing"
     try:
         if rival is None:
             raise CannotGoOn("There is no champion to go on from: train without --warm.")
         _check_start(settings, champion, rival, declared, params, data)
         return declared.fit(data.train, data.valid, params, start=rival), f"version {champion.version}"
     except CannotGoOn as error:
-        if warm:
+        if insist:
             raise
         return fit_ranker(settings, declared, params, data), f"nothing: {error}"
 

@@ -389,5 +389,8 @@ def test_a_model_says_which_share_of_people_it_was_trained_on(settings):
     share = float(tags["share_of_people"])
     assert 0.3 < share < 0.6 and f"those of {100 * share:.1f} % of people" in made["card"]
     market = replace(settings.market, params={"models.ranker": {"max_rows": "many"}})
-    with pytest.raises(ContractError, match="models.ranker: max_rows is 'many', it must be a whole number above 0"):
+    with pytest.raises(ContractError, match="models.ranker: option max_rows is 'many', but must be like its default"):
+        training.train(replace(settings, market=market), LAST, "run 2")
+    market = replace(settings.market, params={"models.ranker": {"max_rows": 0}})
+    with pytest.raises(ContractError, match="models.ranker: max_rows is 0, it must be above 0"):
         training.train(replace(settings, market=market), LAST, "run 2")
