@@ -10,6 +10,8 @@ from pyspark.sql import functions as F
 
 PURCHASE = "purchase"
 NEGATIVE = ("dislike", "not_interested", "block_author")
+FOLLOW, UNFOLLOW = ("follow_author",), ("unfollow_author", "block_author")
+"""What begins and what ends that a user follows the creator of an item."""
 STRENGTH: Mapping[str, float] = MappingProxyType(
     {
         "click": 1.0,
@@ -20,6 +22,7 @@ STRENGTH: Mapping[str, float] = MappingProxyType(
         "like": 2.0,
         "comment": 2.0,
         "share": 3.0,
+        "follow_author": 3.0,
     }
 )
 """Strength of a preference by action; an action that is not listed says nothing of taste."""

@@ -34,6 +34,8 @@ ACTIONS = (
     "share",
     "not_interested",
     "block_author",
+    "follow_author",
+    "unfollow_author",
     "already_purchased",
     "login",
     "search",
@@ -125,6 +127,7 @@ INTRADAY = "intraday"
 """Parts of this name, or that begin so, are deliveries during the day: they do not complete it."""
 TERMINALS = ("app", "mini_program", "h5")
 _DWELL_DAY_MS = 86_400_000
+_DONE = "What was done; author actions are on an item, and mean its creator."
 
 FEEDS: tuple[Feed, ...] = (
     Feed(
@@ -225,7 +228,7 @@ FEEDS: tuple[Feed, ...] = (
             _user(),
             _item(required=False),
             _time("at", "When it happened."),
-            Field("action", "string", "What was done.", required=True, values=ACTIONS),
+            Field("action", "string", _DONE, required=True, values=ACTIONS),
             Field("impression_id", "string", "The showing that led to it."),
             Field("request_id", "string", "The page or refresh it was part of."),
             Field("surface", "string", "Where.", values=SURFACES),

@@ -34,8 +34,10 @@ class Reason:
     values: Mapping[str, SparkColumn]
 
 
-def with_reasons(rows: DataFrame, items: DataFrame, user_interests: DataFrame, params: Any) -> DataFrame:
-    """The rows with ``reasons`` and ``detail``; ``params`` are those of serving.recommendations."""
+def with_reasons(
+    rows: DataFrame, items: DataFrame, user_interests: DataFrame, follows: DataFrame, params: Any
+) -> DataFrame:
+    """The rows with ``reasons`` and ``detail``; ``follows`` are of `followed`, ``params`` serving.recommendations'."""
     seeds = items.select(
         F.col("item_id").alias("seed_item_id"),
         F.col("title").alias("seed"),
@@ -51,6 +53,7 @@ def with_reasons(rows: DataFrame, items: DataFrame, user_interests: DataFrame, p
         rows.join(seeds, "seed_item_id", "left")
         .join(taste["category"], ["user_id", "category"], "left")
         .join(taste["brand"], ["user_id", "brand"], "left")
+        .join(follows, ["user_id", "creator_id"], "left")
     )
     last = F.array(_told(suggested()))
     found = F.array_compact(F.array(*[_told(reason) for reason in declared(params)]))
@@ -59,6 +62,17 @@ def with_reasons(rows: DataFrame, items: DataFrame, user_interests: DataFrame, p
     match = F.filter("_told", lambda reason: reason["code"] == "style_match")
     short = F.transform("_told", lambda reason: F.struct(*[reason[name].alias(name) for name in PARTS]))
     return told.withColumns({"reasons": short, "detail": F.get(F.concat(match, "_told"), 0)["detail"]})
+
+
+def followed(user_follows: DataFrame, creators: DataFrame) -> DataFrame:
+    """``user_id, creator_id, followed_ds, creator, creator_name``: whom users follow.
+
+    ``creator`` is the source's id, or the surrogate key of one of whom the feed of creators says nothing.
+    """
+    known = creators.select("creator_id", F.col("original_id").alias("creator"), F.col("name").alias("creator_name"))
+    creator = F.coalesce("creator", F.col("creator_id").cast("string"))
+    told = user_follows.select("user_id", "creator_id", "followed_ds")
+    return told.join(known, "creator_id", "left").withColumn("creator", creator)
 
 
 def suggested() -> Reason:
@@ -109,6 +123,7 @@ def _from_the_user(params: Any) -> list[Reason]:
     match = F.col("style_match") >= params.min_match
     return [
         Reason("basic", "again", own, _column("channels", "original_id"), {}),
+        *_from_whom_they_follow(),
         Reason("basic", "because_of", another & ~own, _column("seed_original_id", "channel"), _column("seed")),
         Reason(
             "basic",
@@ -127,6 +142,16 @@ def _from_the_user(params: Any) -> list[Reason]:
             )
             for kind in ("brand", "category")
         ],
+    ]
+
+
+def _from_whom_they_follow() -> list[Reason]:
+    """One of two: a creator whose name is not known is told without."""
+    follows, name = F.col("followed_ds").isNotNull(), F.col("creator_name")
+    evidence = _column("creator", "followed_ds")
+    return [
+        Reason("basic", "followed", follows & name.isNotNull(), evidence, {"creator": name}),
+        Reason("basic", "followed_unnamed", follows & name.isNull(), evidence, {}),
     ]
 
 

@@ -98,6 +98,8 @@ CONTRACT = Table(
         TableInput("features.item_stats"),
         TableInput("silver.items"),
         TableInput("features.user_interests"),
+        TableInput("features.user_follows", optional=True),
+        TableInput("silver.creators", optional=True),
         TableInput("silver.user_item_daily", days=BLOCK_DAYS),
         TableInput("silver.events", days=BLOCK_DAYS, optional=True),
         TableInput("silver.curated", optional=True),
@@ -126,6 +128,8 @@ def build(
     item_stats: DataFrame,
     items: DataFrame,
     user_interests: DataFrame,
+    user_follows: DataFrame,
+    creators: DataFrame,
     user_item_daily: DataFrame,
     events: DataFrame,
     curated: DataFrame,
@@ -149,7 +153,7 @@ def build(
     out = excluded(user_item_daily, events, items, days, market)
     known = constraints.Known(out, user_item_daily, badcases, curated, decision_log)
     checked = constraints.with_violations(rows, known, plans(market, days.last), days, market)
-    return reasons.with_reasons(checked, items, user_interests, params)
+    return reasons.with_reasons(checked, items, user_interests, reasons.followed(user_follows, creators), params)
 
 
 def _people(user_profile: DataFrame, market: Market) -> DataFrame:
@@ -172,8 +176,8 @@ def _described(items: DataFrame, item_stats: DataFrame) -> DataFrame:
         "popularity",
         "age_days",
     )
-    kept = items.select("item_id", "original_id", "category", "brand", "regions", "age_limit", "duration_ms")
-    return kept.join(stats, "item_id", "left")
+    kept = ["item_id", "original_id", "category", "brand", "creator_id", "regions", "age_limit", "duration_ms"]
+    return items.select(*kept).join(stats, "item_id", "left")
 
 
 def _people_by_item(user_item_daily: DataFrame) -> DataFrame:

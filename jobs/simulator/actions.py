@@ -18,6 +18,7 @@ from jobs.simulator.vocabulary import TOPICS
 
 REFUND_RATE, REFUND_RATE_DISAPPOINTED = 0.04, 0.30
 REFUND_DAYS = (1, 5)
+FOLLOW_RATE, REGRET_RATE = 0.03, 0.05
 _SEARCH = 1
 LOCATED = 0.3
 """Share of pages whose terminal tells where it is."""
@@ -216,10 +217,28 @@ def _returns(day: BlockDay) -> list[Piece]:
 
 
 def events(day: BlockDay, sales: Sales) -> pa.Table:
-    """The events of a block's day, in order of time."""
+    """The events of a block's day but those of `follows`, in order of time."""
     rng = day.sheet.world.config.rng(Stream.FEEDBACK, day.sheet.day, day.block, 3)
     pieces = [*_after_click(day, rng), *_without_click(day, rng), *_returns(day)]
-    pieces.append(Piece("purchase", sales.row, sales.at))
+    return _as_events(day, [*pieces, Piece("purchase", sales.row, sales.at)])
+
+
+def follows(day: BlockDay, first: int) -> pa.Table:
+    """Creators followed after a click that satisfied, a few of them unfollowed in the same day; ids from ``first``.
+
+    They are drawn, numbered and delivered by themselves: a world is otherwise the one that it was without them.
+    """
+    rng = day.sheet.world.config.rng(Stream.FOLLOWS, day.sheet.day, day.block)
+    row = np.flatnonzero(day.shown.clicked)
+    row = row[rng.random(len(row)) < FOLLOW_RATE * day.satisfaction[row] ** 2]
+    at = day.shown.at[row] + rng.integers(5_000, 60_000, len(row))
+    regret, wait = rng.random(len(row)) < REGRET_RATE, rng.integers(60_000, 6 * 3_600_000, len(row))
+    regretted = Piece("unfollow_author", row[regret], (at + wait)[regret])
+    return _as_events(day, [Piece("follow_author", row, at), regretted], first)
+
+
+def _as_events(day: BlockDay, pieces: list[Piece], first: int = 0) -> pa.Table:
+    """Pieces as rows of the feed, in order of time, numbered from ``first``."""
     actions = tuple(dict.fromkeys(piece.action for piece in pieces))
     row = np.concatenate([p.row for p in pieces]).astype(np.int64)
     shown, at_shown = day.shown, row >= 0
@@ -240,7 +259,7 @@ def events(day: BlockDay, sales: Sales) -> pa.Table:
     return columns.table(
         "events",
         {
-            "event_id": key_of(day, "e", np.arange(len(row))),
+            "event_id": key_of(day, "e", first + np.arange(len(row))),
             "user_id": columns.user_ids(day.people.index[person]),
             "item_id": columns.item_ids(item),
             "at": columns.instants(at[order]),

@@ -35,6 +35,7 @@ class Stream(IntEnum):
     ADS = 12
     RETURNS = 13
     DWELLINGS = 14
+    FOLLOWS = 15
 
 
 @dataclass(frozen=True)

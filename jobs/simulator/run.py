@@ -121,6 +121,10 @@ def _land_block(
     facts = {"impressions": actions.impressions(lived), "events": actions.events(lived, sales), "orders": sold}
     for number, (feed, rows) in enumerate(facts.items()):
         found = deliver(world.config.rng(Stream.FAULTS, day, block, number), world.config, feed, rows)
+        if feed == "events":
+            follows = actions.follows(lived, len(rows))
+            found.on_time = pa.concat_tables([found.on_time, follows])
+            found.counts["clean"] += len(follows)
         writer.add(feed, f"{block:05d}", found.on_time, found.damaged)
         counts[feed].update(found.counts)
         later = [waiting(rows, day + days, why) for days, why, rows in found.later]

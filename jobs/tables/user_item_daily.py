@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between
-from jobs.interactions import NEGATIVE, PURCHASE, count_of, interactions, strength
+from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between, in_set
+from jobs.interactions import FOLLOW, NEGATIVE, PURCHASE, UNFOLLOW, count_of, interactions, strength
 from jobs.landing import allowed, feed
 from jobs.settings import Market
 
@@ -25,13 +26,18 @@ CONTRACT = Table(
         Column("purchases", "int", "Sale lines."),
         Column("negatives", "int", "Dislikes, not interested, blocked authors."),
         Column("rejections", "int", "Not interested, blocked author, already purchased: asked not to see it."),
+        Column(
+            "follows",
+            "int",
+            "The creator, by the day's last such action on the item: 1 followed, -1 unfollowed or blocked, 0 none.",
+        ),
         Column("strength", "double", "Sum of the strengths of the actions (jobs.interactions).", digits=4),
         Column("dwell_ms", "bigint", "Time spent.", unit="ms"),
         Column("last_ms", "bigint", "Last action or showing.", unit="ms"),
     ],
     keys=["user_id", "item_id"],
     inputs=[TableInput("silver.events"), TableInput("silver.orders"), TableInput("silver.impressions")],
-    checks=[between("strength", 0, None)],
+    checks=[between("strength", 0, None), in_set("follows", (-1, 0, 1))],
 )
 
 
@@ -63,8 +69,15 @@ def build(
             count_of(PURCHASE).alias("purchases"),
             count_of(*NEGATIVE).alias("negatives"),
             count_of("not_interested", "block_author", "already_purchased").alias("rejections"),
+            _follows().alias("follows"),
             F.sum(strength(F.col("action"))).alias("strength"),
             F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"),
             F.max("at_ms").alias("last_ms"),
         )
     )
+
+
+def _follows() -> SparkColumn:
+    """By the last of the actions; of two at the same moment, the one that ends it."""
+    followed, ended = (F.max(F.when(F.col("action").isin(*names), F.col("at_ms"))) for names in (FOLLOW, UNFOLLOW))
+    return F.when(followed.isNull() & ended.isNull(), 0).when(followed > F.coalesce(ended, F.lit(-1)), 1).otherwise(-1)

@@ -27,6 +27,7 @@ from models.recall import is_audited, recalled
 DS = dt.date(2024, 3, 10)
 DAYS = DayRange.day(DS)
 CHANNELS = discover_channels()
+RECALL = recall.CONTRACT.inputs
 CATALOG = discover()
 FIRST, SECOND = list(range(1, 13)), list(range(21, 33))
 NEW = 13
@@ -97,6 +98,9 @@ def planted_people() -> dict[str, list[dict]]:
     ]
     return {
         "features.user_interests": interests,
+        "features.user_follows": [
+            {"user_id": u, "creator_id": 1 if first else 2, "followed_ds": DS} for u, first in side.items()
+        ],
         "features.user_profile": profiles,
         "features.user_context": [{"user_id": u, "districts": [places[first]]} for u, first in side.items()],
         "silver.surveys": [
@@ -295,6 +299,16 @@ def test_rows_are_of_the_day_with_finite_scores_and_no_pair_twice(raw, name):
 @pytest.mark.parametrize("name", CHANNELS)
 def test_a_seed_is_one_of_the_user_s_own_items(raw, name):
     assert all(r["seed_item_id"] is None or r["seed_item_id"] in likes()[r["user_id"]] for r in raw[name])
+
+
+def test_a_creator_who_is_followed_is_found_without_any_taste_and_counts_more_with_it(world, spark):
+    follows = [{"user_id": user, "creator_id": 2, "followed_ds": DS} for user in (COLD, KNOWS_OTHER)]
+    given = arguments({**world, "features.user_follows": table_of(spark, "features.user_follows", follows)}, RECALL)
+    rows = found_by(given, "creator").collect()
+    best = {user: max(r["score"] for r in of_user(rows, user)) for user in (COLD, KNOWS_ONE, KNOWS_OTHER)}
+    assert {r["item_id"] for r in of_user(rows, COLD)} <= set(SECOND)
+    # the first item of a creator scores 1: by 0.2 of a follow, by a share of 1 of the taste, by both
+    assert best == pytest.approx({COLD: 0.2, KNOWS_ONE: 1.0, KNOWS_OTHER: 1.2})
 
 
 def test_a_day_without_data_has_no_candidates(world):

@@ -28,6 +28,9 @@ ITEM = {
     20: {"duration_ms": 300_000},
     21: {"duration_ms": 600_000},
     24: {"category": "shoes"},
+    34: {"creator_id": 7},
+    35: {"creator_id": 8},
+    36: {"creator_id": 9},
     40: {"brand": "acme"},
 }
 STAT = {
@@ -58,7 +61,13 @@ PLACED = {
     33: {"slot_type": "exploration", "arm": "long_tail", "propensity": 0.1},
     40: {"style_match": 0.9, "style_items": 1},
 }
-LISTED = [*range(10, 27), 30, 31, 32, 33, 40]
+LISTED = [*range(10, 27), *range(30, 37), 40]
+FOLLOWS = [
+    {"user_id": 1, "creator_id": 7, "followed_ds": dt.date(2024, 2, 1)},
+    {"user_id": 1, "creator_id": 8, "followed_ds": dt.date(2024, 3, 10)},
+    {"user_id": 2, "creator_id": 9, "followed_ds": dt.date(2024, 3, 9)},
+]
+CREATORS = [{"creator_id": 7, "original_id": "c7", "name": "Nora"}, {"creator_id": 9, "original_id": "c9"}]
 PLACES = [
     "rank",
     "slot_type",
@@ -92,6 +101,8 @@ def serve(
     contexts=(),
     curated=(),
     badcases=(),
+    follows=(),
+    creators=(),
 ):
     told = [
         ("category", "shoes", 0.123),
@@ -107,6 +118,8 @@ def serve(
         tables("features.item_stats", stats, DS),
         tables("silver.items", items, DS),
         tables("features.user_interests", [dict(user_id=1, kind=k, value=v, share=s) for k, v, s in told], DS),
+        tables("features.user_follows", list(follows), DS),
+        tables("silver.creators", list(creators), DS),
         tables("silver.user_item_daily", list(daily), DS),
         tables("silver.events", list(events), DS),
         tables("silver.curated", list(curated), DS),
@@ -171,7 +184,7 @@ def served(tables):
             "surface": "feed",
             "user_id": 2,
             "context": "usual",
-            "placed": [placed(1, 22), placed(2, 20), placed(3, 30, **PLACED[30])],
+            "placed": [placed(1, 22), placed(2, 20), placed(3, 30, **PLACED[30]), placed(4, 36), placed(5, 34)],
         },
         {"surface": "feed", "user_id": 3, "context": "usual", "placed": [placed(1, 12)]},
     ]
@@ -196,6 +209,8 @@ def served(tables):
         contexts=contexts,
         daily=daily,
         curated=[entry("feed", 32, NEXT)],
+        follows=FOLLOWS,
+        creators=CREATORS,
     )
 
 
@@ -231,6 +246,8 @@ def test_every_row_has_one_to_four_reasons_a_detail_and_no_violation(served):
     ("code", "items"),
     [
         ("again", {10, 13}),  # found in the user's own history
+        ("followed", {34}),  # 36 is of a creator whom somebody else follows
+        ("followed_unnamed", {35}),  # 8 is not in the feed of creators
         ("because_of", {11, 40}),  # led to by another item; 12 has no seed, 13 is its own
         ("style_match", {30, 40}),  # from one half; 31 is below
         ("brand", {14, 40}),  # half of the user's brands; 15 is below a tenth
@@ -271,6 +288,13 @@ def test_texts_carry_their_evidence(served):
         {"channels": ["item_cf", "own_history"], "original_id": "i10"},
     )
     assert told(served, 11, "because_of")[1:] == ("Because of T99", {"seed_original_id": "i99", "channel": "popular"})
+    assert told(served, 34, "followed") == (
+        "basic",
+        "From Nora, whom you follow",
+        {"creator": "c7", "followed_ds": "2024-02-01"},
+    )
+    named_by_key = {"creator": "8", "followed_ds": "2024-03-10"}
+    assert told(served, 35, "followed_unnamed")[1:] == ("From somebody you follow", named_by_key)
     assert told(served, 14, "brand")[1:] == ("More of acme", {"brand": "acme", "brand_share": 0.5})
     assert told(served, 24, "category")[1:] == ("You like shoes", {"category": "shoes", "category_share": 0.123})
     assert told(served, 16, "price_drop") == (
@@ -299,6 +323,8 @@ def test_the_detail_is_of_the_style_match_else_of_the_main_reason(served):
 def test_texts_are_in_the_reader_s_language(served):
     assert served[2, 22]["language"] == "zh" and told(served, 22, "popular", user=2)[1] == "本周有5人喜欢"
     assert served[2, 30]["detail"] == "与你最近7天点击或购买过的3件c30的风格匹配度为85%"
+    assert told(served, 36, "followed_unnamed", user=2)[1] == "来自你关注的人"
+    assert "followed" not in codes(served, 34, user=2)
     assert served[3, 12]["language"] == "en"
     assert codes(served, 20, user=2) == ["similar_taste"]  # not on the way
 

@@ -30,6 +30,15 @@ def found(spark):
         (DS, 2, 12, 100, "block_author", None, None),
         (DS, 2, 13, 100, "already_purchased", None, None),
         (DS, 3, None, 100, "login", None, None),
+        (DS, 5, 10, 100, "follow_author", None, None),
+        (DS, 5, 11, 100, "follow_author", None, None),
+        (DS, 5, 11, 200, "unfollow_author", None, None),
+        (DS, 5, 12, 100, "unfollow_author", None, None),
+        (DS, 5, 12, 200, "follow_author", None, None),
+        (DS, 5, 13, 100, "follow_author", None, None),
+        (DS, 5, 13, 200, "block_author", None, None),
+        (DS, 5, 14, 100, "unfollow_author", None, None),
+        (DS, 5, 14, 100, "follow_author", None, None),
         ("2024-03-11", 1, 10, 900, "click", None, None),
     ]
     orders = [(DS, 1, 10, 350, "sale", 999), (DS, 1, 10, 360, "sale", 999), (DS, 1, 11, 370, "refund", 999)]
@@ -83,10 +92,25 @@ def test_days_are_kept_apart(found):
 
 
 def test_a_refund_or_an_action_without_item_makes_no_pair_and_a_showing_does(found):
-    assert {key[1:] for key in found} == {(1, 10), (2, 10), (2, 11), (2, 12), (2, 13), (4, 10)}
+    followed = {(5, item) for item in range(10, 15)}
+    assert {key[1:] for key in found} == {(1, 10), (2, 10), (2, 11), (2, 12), (2, 13), (4, 10)} | followed
     assert (found[DS, 4, 10]["impressions"], found[DS, 4, 10]["strength"]) == (1, 0.0)
 
 
 def test_a_pair_tells_the_surfaces_on_which_it_was_shown_the_market_s_own_too(found):
     assert sorted(found[DS, 1, 10]["shown_on"]) == ["feed", "shelf"] and found[DS, 4, 10]["shown_on"] == ["search"]
     assert found[DS, 2, 11]["shown_on"] == []
+
+
+def test_the_last_action_of_the_day_says_whether_its_creator_is_followed(found):
+    # 11: followed, then unfollowed; 12: the other way round; 13: then blocked; 14: both at one moment, which ends it
+    assert {i: found[DS, 5, i]["follows"] for i in range(10, 15)} == {10: 1, 11: -1, 12: 1, 13: -1, 14: -1}
+    assert (found[DS, 2, 12]["follows"], found[DS, 1, 10]["follows"]) == (-1, 0)
+
+
+def test_a_follow_is_a_sign_of_taste_and_neither_success_nor_refusal_and_an_unfollow_says_nothing(found):
+    names = ("strength", "targets", "negatives", "rejections")
+    assert [found[DS, 5, 10][name] for name in names] == [3.0, 0, 0, 0]
+    # one follow of 3, and nothing for the unfollow
+    assert [found[DS, 5, 11][name] for name in names] == [3.0, 0, 0, 0]
+    assert [found[DS, 5, 13][name] for name in names] == [3.0, 0, 1, 1]

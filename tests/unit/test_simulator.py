@@ -287,6 +287,21 @@ def test_events_and_times_are_of_the_market_day(small: Path) -> None:
         assert found["at"].str.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z").all()
 
 
+def test_some_who_liked_what_they_clicked_follow_its_creator_and_few_take_it_back(small: Path) -> None:
+    found = rows(small / "landing", SMALL, "events")
+    assert not found["event_id"].duplicated().any()
+    followed = found[found["action"] == "follow_author"]
+    undone = found[found["action"] == "unfollow_author"]
+    clicks = found[(found["action"] == "click") & found["impression_id"].notna()]
+    assert 0.005 < len(followed) / len(clicks) < 0.03 and 0 < len(undone) < 0.2 * len(followed)
+    assert set(followed["impression_id"]) <= set(clicks["impression_id"])
+    both = undone.merge(followed, on="impression_id", suffixes=("", "_before"))
+    assert len(both) == len(undone) and (both["at"] >= both["at_before"]).all()
+    truth = pd.concat(pd.read_parquet(p) for p in sorted((small / "truth").rglob("impressions/*/*.parquet")))
+    liking = truth.set_index("impression_id")["satisfaction"]
+    assert liking[followed["impression_id"]].mean() > liking[clicks["impression_id"]].mean()
+
+
 def test_state_feeds_land_everything_first_and_changes_later(small: Path) -> None:
     users, items = (rows(small / "landing", SMALL, feed) for feed in ("users", "items"))
     assert (users["ds"] == SMALL.date(0)).sum() == SMALL.users
