@@ -69,7 +69,8 @@ def followed(user_follows: DataFrame, creators: DataFrame) -> DataFrame:
 
     ``creator`` is the source's id, or the surrogate key of one of whom the feed of creators says nothing.
     """
-    known = creators.select("creator_id", F.col("original_id").alias("creator"), F.col("name").alias("creator_name"))
+    name = F.when(F.trim("name") != "", F.col("name"))
+    known = creators.select("creator_id", F.col("original_id").alias("creator"), name.alias("creator_name"))
     creator = F.coalesce("creator", F.col("creator_id").cast("string"))
     told = user_follows.select("user_id", "creator_id", "followed_ds")
     return told.join(known, "creator_id", "left").withColumn("creator", creator)

@@ -67,7 +67,7 @@ FOLLOWS = [
     {"user_id": 1, "creator_id": 8, "followed_ds": dt.date(2024, 3, 10)},
     {"user_id": 2, "creator_id": 9, "followed_ds": dt.date(2024, 3, 9)},
 ]
-CREATORS = [{"creator_id": 7, "original_id": "c7", "name": "Nora"}, {"creator_id": 9, "original_id": "c9"}]
+CREATORS = [{"creator_id": 7, "original_id": "c7", "name": "Nora"}, {"creator_id": 9, "original_id": "c9", "name": " "}]
 PLACES = [
     "rank",
     "slot_type",
