@@ -114,6 +114,18 @@ def test_what_people_no_longer_want_is_gone_and_replaced(served, night, patched)
     assert (after["reasons"].str.len() > 0).all()
 
 
+def test_whom_people_follow_is_told_under_every_row_of_theirs_the_replaced_ones_too(served, night, patched):
+    made_by = served.lake.rows("silver.items", ["item_id", "creator_id"], ds=NIGHT).to_pylist()
+    creator = {row["item_id"]: row["creator_id"] for row in made_by}
+    follows = {(r["user_id"], r["creator_id"]) for r in served.lake.rows("features.user_follows", ds=NIGHT).to_pylist()}
+    before, after = (rows(served, "serving.recommendations", r) for r in (night, releases.current(served.lake)))
+    found = [
+        ((row.user_id, creator[row.item_id]) in follows, any(told["code"] == "followed" for told in row.reasons))
+        for row in (*before.itertuples(), *after.itertuples())
+    ]
+    assert any(theirs for theirs, _ in found) and all(theirs == told for theirs, told in found)
+
+
 def _as_shown(of_user):
     ordered = of_user.sort_values(["surface", "rank"])
     return list(zip(ordered["surface"], ordered["rank"], ordered["item_id"], ordered["score"]))
