@@ -1,10 +1,11 @@
-"""``python -m bench lists [SOURCE] [NIGHT …]``: what lists are worth on real data, beside simple baselines.
+"""``python -m bench lists [completejourney|simulator] [NIGHT …]``: what lists are worth, beside simple baselines.
 
-The year of completejourney is imported and built through four nights. Each night's ranked and reranked lists, and
-those of the baselines, are held against what the households took in the 14 days after it: full ranking over all items
-that are on offer, repeats allowed for all, households with a list and a purchase. Ties go by item.
+The year of completejourney is imported, or a world simulated, and built through some nights. Each night's ranked and
+reranked lists, and those of the baselines, are held against what their people took in the days after it: full ranking
+over all items that are on offer, repeats allowed for all, people with a list and a target action. Ties go by item.
 
-Parameters of the baselines were chosen on the nights of May to July (docs/models.md), before those that are measured.
+Parameters of the baselines were chosen on the nights of May to July of completejourney (docs/models.md), before those
+that are measured. The simulated world has a seed of its own, on which nothing is tuned.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from bench.meter import Meter, engine
+from bench.worlds import WORLDS
 from jobs import steps
 from jobs.contract import DayRange
+from jobs.importer import import_data
 from jobs.lake import Lake
 from jobs.landing import landed_days
-from jobs.settings import Market, Settings, home_dir, load_settings
+from jobs.session import connect
+from jobs.settings import Market, Settings, home_dir, load_settings, save_market
+from jobs.simulator import WorldConfig, demo_market, simulate
 from models.training import TRAIN_DAYS
 from models.training_pairs import LABEL_DAYS
 from quality.metrics import per_user
@@ -31,15 +36,29 @@ from quality.metrics.coverage import coverage
 from quality.metrics.gini import gini
 
 ROOT = Path(__file__).resolve().parents[1]
-MARKET = "completejourney"
-NIGHTS = ("2017-08-07", "2017-09-04", "2017-10-02", "2017-10-30")
-AHEAD, TOP = 14, 10
+TOP = 10
 OURS = {
     "fused": ("candidates.fused", {}),
     "ranked": ("candidates.ranked", {}),
     "reranked": ("serving.recommendations", {"surface": "feed"}),
 }
-AIM, MOST_LOST = 1.2, 0.05
+MOST_LOST = 0.05
+
+
+@dataclass(frozen=True)
+class Case:
+    """A market whose lists are judged: its nights, the days after each that count, and how far ahead is aimed at."""
+
+    market: str
+    nights: tuple[str, ...]
+    ahead: int
+    aim: float
+
+
+CASES = {
+    "completejourney": Case("completejourney", ("2017-08-07", "2017-09-04", "2017-10-02", "2017-10-30"), 14, 1.2),
+    "simulator": Case("demo", ("2024-03-14", "2024-03-21"), 7, 1.15),
+}
 
 
 # -- what is judged, and by what -------------------------------------------------------------------
@@ -92,10 +111,10 @@ class Evening:
         return np.diff(self.counts(days).tocsc().indptr) + ever / (1 + ever.max())
 
 
-def evening(lake: Lake, ds: dt.date) -> Evening:
-    """Read what a night is judged by."""
+def evening(lake: Lake, ds: dt.date, ahead: int) -> Evening:
+    """Read what a night is judged by: the past, and the ``ahead`` days after it."""
     first = lake.days("silver.user_item_daily")[0]
-    days = [first + dt.timedelta(days=n) for n in range((ds - first).days + AHEAD + 1)]
+    days = [first + dt.timedelta(days=n) for n in range((ds - first).days + ahead + 1)]
     rows = lake.rows("silver.user_item_daily", ["ds", "user_id", "item_id", "targets"], ds=days)
     user, item, times = (rows[c].to_numpy() for c in ("user_id", "item_id", "targets"))
     age = (np.datetime64(ds) - rows["ds"].to_numpy().astype("datetime64[D]")).astype(int)
@@ -217,23 +236,23 @@ def ours(lake: Lake, at: Evening, subject: str) -> np.ndarray:
     return lists
 
 
-def measure(lake: Lake, nights: list[dt.date], meter: Meter) -> None:
+def measure(lake: Lake, nights: list[dt.date], case: Case, meter: Meter) -> None:
     """Print the figures of every night, their means, and the ratios that are aimed at."""
     found: dict[str, list[dict[str, float]]] = {}
     for ds in nights:
-        at = evening(lake, ds)
+        at = evening(lake, ds, case.ahead)
         lists = {name: ours(lake, at, name) for name in OURS}
         lists |= {name: first_ten(scores(at)) for name, scores in BASELINES.items()}
         for name, each in lists.items():
             found.setdefault(name, []).append(figures(at, each))
-            meter.figure(f"{ds}.{name}.ndcg@{TOP}", found[name][-1]["ndcg"], f"{len(at.judged)} households")
+            meter.figure(f"{ds}.{name}.ndcg@{TOP}", found[name][-1]["ndcg"], f"{len(at.judged)} people")
     mean = {name: {k: float(np.mean([f[k] for f in of])) for k in of[0]} for name, of in found.items()}
     for name, of in mean.items():
         for metric, value in of.items():
             meter.figure(f"mean.{name}.{metric}@{TOP}", value, f"mean of {len(nights)} nights")
     best = max(BASELINES, key=lambda name: mean[name]["ndcg"])
     ratio = mean["ranked"]["ndcg"] / mean[best]["ndcg"]
-    meter.figure("ranked / best baseline", ratio, "NDCG@10", f"{best}; aim: {AIM} at least")
+    meter.figure("ranked / best baseline", ratio, "NDCG@10", f"{best}; aim: {case.aim} at least")
     lost = 1 - mean["reranked"]["ndcg"] / mean["ranked"]["ndcg"]
     meter.figure("lost by reranking", lost, "NDCG@10", f"aim: {MOST_LOST} at most")
     for metric, aim in (("coverage", "not below"), ("gini", "not above")):
@@ -243,39 +262,53 @@ def measure(lake: Lake, nights: list[dt.date], meter: Meter) -> None:
 # -- the nights ----------------------------------------------------------------------------------
 
 
-def build(nights: list[dt.date], meter: Meter) -> None:
-    """Silver of the whole year once; features and training rows only of the days that a night is trained on."""
-    settings = load_settings(MARKET)
-    first = landed_days(settings.landing, MARKET, "items")[0]
-    whole = DayRange(first, nights[-1] + dt.timedelta(days=AHEAD))
+def build(nights: list[dt.date], case: Case, meter: Meter) -> None:
+    """Silver of all days once; features and training rows only of the days that a night is trained on."""
+    settings = load_settings(case.market)
+    first = landed_days(settings.landing, case.market, "items")[0]
+    whole = DayRange(first, nights[-1] + dt.timedelta(days=case.ahead))
     say = meter.say()
-    with steps.opened(MARKET, "bench-history") as runner:
+    with steps.opened(case.market, "bench-history") as runner:
         for group in ("bronze", "silver"):
             say(group)
             runner.build_group(runner.catalog.group(group), whole)
         for night in nights:
-            days = DayRange(night - dt.timedelta(days=TRAIN_DAYS + LABEL_DAYS + 1), night - dt.timedelta(days=1))
+            since = max(first, night - dt.timedelta(days=TRAIN_DAYS + LABEL_DAYS + 1))
             for group in ("features", "examples"):
                 say(f"{night} {group}")
-                runner.build_group(runner.catalog.group(group), days)
+                runner.build_group(runner.catalog.group(group), DayRange(since, night - dt.timedelta(days=1)))
     for night in nights:
         say(f"{night} night")
-        steps.night(str(night), MARKET, f"bench-{night}")
+        steps.night(str(night), case.market, f"bench-{night}")
     say("done")
     for stage, seconds in meter.stages.items():
         meter.figure(stage, seconds, "s")
 
 
-def bench(source: str = str(ROOT.parent / "shared" / "data" / MARKET), *nights: str) -> None:
-    """Import the year, build the nights, and measure them."""
-    from jobs.importer import import_data
-    from jobs.session import connect
+def land_shop() -> None:
+    """Import completejourney's year."""
+    home, source = home_dir(), ROOT.parent / "shared" / "data" / "completejourney"
+    spark = connect(Settings(home, home / "lake", home / "landing", Market("completejourney")))
+    import_data(spark, home, ROOT / "mappings" / "completejourney.yaml", source)
+    spark.stop()
 
-    chosen = [dt.date.fromisoformat(night) for night in nights or NIGHTS]
-    meter, home = Meter(MARKET), home_dir()
+
+def land_world() -> None:
+    """Simulate the world on which nothing is tuned."""
+    config = WorldConfig(**WORLDS["judged"])
+    save_market(demo_market(config))
+    settings = load_settings(config.market)
+    simulate(config, settings.landing, settings.home / "truth")
+
+
+LAND = {"completejourney": land_shop, "simulator": land_world}
+
+
+def bench(name: str = "completejourney", *nights: str) -> None:
+    """Land the data, build the nights, and measure them."""
+    case, meter = CASES[name], Meter(name)
+    chosen = [dt.date.fromisoformat(night) for night in nights or case.nights]
     with engine():
-        spark = connect(Settings(home, home / "lake", home / "landing", Market(MARKET)))
-        import_data(spark, home, ROOT / "mappings" / f"{MARKET}.yaml", Path(source))
-        spark.stop()
-        build(chosen, meter)
-    measure(Lake(load_settings(MARKET)), chosen, meter)
+        LAND[name]()
+        build(chosen, case, meter)
+    measure(Lake(load_settings(case.market)), chosen, case, meter)
