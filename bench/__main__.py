@@ -29,7 +29,7 @@ def benchmarks() -> list[str]:
 def main() -> None:
     name, *options = sys.argv[1:] or ["nights"]
     if name in WORLDS:
-        name, options = "nights", [name]
+        name, options = "nights", [name, *options]
     name = name.replace("-", "_")
     if name not in benchmarks():
         raise SystemExit(f"There is no benchmark {name!r}: there are {', '.join([*WORLDS, *benchmarks()])}.")

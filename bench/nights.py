@@ -14,25 +14,25 @@ FITS = ("train", "fit")
 """Stages that check and publish what is staged, and those in which models are computed outside the engine."""
 
 
-def bench(size: str = "small") -> None:
-    """Measure one world, ``small`` or ``medium``."""
+def bench(size: str = "small", days: str | None = None) -> None:
+    """Measure one world, ``small`` or ``medium``; ``days`` may cut its history short, the last two are nights."""
     from jobs import steps
     from jobs.session import connect
     from jobs.settings import load_settings, save_market
     from jobs.simulator import WorldConfig, demo_market, simulate
 
     os.environ.update(SERVICES[size])
-    config = WorldConfig(**WORLDS[size])
+    config = WorldConfig(**WORLDS[size] | ({"days": int(days)} if days else {}))
     save_market(demo_market(config))
     settings = load_settings("demo")
-    meter = Meter(size)
+    meter = Meter(f"{size}, {config.days} days")
     started = time.monotonic()
     simulate(config, settings.landing, settings.home / "truth")
     meter.figure("simulate", time.monotonic() - started, "s")
     with engine() as pids, meter.watching(pids):
-        days = [str(config.date(n)) for n in range(config.days)]
-        history(meter, steps, connect(settings), days[:-2])
-        for name, ds in (("first_night", days[-2]), ("further_night", days[-1])):
+        dates = [str(config.date(n)) for n in range(config.days)]
+        history(meter, steps, connect(settings), dates[:-2])
+        for name, ds in (("first_night", dates[-2]), ("further_night", dates[-1])):
             night(meter, steps, name, ds)
     meter.figure("peak_memory", meter.peak / 2**30, "GiB", "without the services of Airflow and MLflow")
 
