@@ -81,7 +81,7 @@ def _of_one_world(meter: Meter, config: WorldConfig, pids: list[int]) -> None:
         night = watch.cost()
         for node in runner.catalog.group("features"):
             if isinstance(node.contract, Table):
-                _table(meter, runner, node, days.last, pids)
+                table(meter, runner, node, days.last, pids)
         _late_day(meter, runner, days, night, pids)
         _files(meter, runner, days.last)
 
@@ -101,8 +101,8 @@ def _build(runner: Runner, catalog: Catalog, days: DayRange) -> None:
         runner.build_group(catalog.group(group), days)
 
 
-def _table(meter: Meter, runner: Runner, node: Node, ds: dt.date, pids: list[int]) -> None:
-    """Rows a second of one table for one day; the second build counts, as the first one compiles."""
+def table(meter: Meter, runner: Runner, node: Node, ds: dt.date, pids: list[int]) -> None:
+    """Rows a second of one table for one day, beside DuckDB; the second build counts, as the first one compiles."""
     day = DayRange.day(ds)
     runner.stage(node, day)
     watch = Watch(pids)

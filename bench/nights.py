@@ -1,13 +1,16 @@
-"""Nights of a simulated world: its history as a range, the night that trains, and a further night."""
+"""Nights of a simulated world: its history as a range, the night that trains, a further night, and feature tables."""
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import time
 from typing import Any
 
+from bench.features import BESIDE, table
 from bench.meter import Meter, engine
 from bench.worlds import SERVICES, WORLDS
+from jobs.lake import Lake
 
 GATES = ("silver gate", "features gate", "release")
 FITS = ("train", "fit")
@@ -34,6 +37,8 @@ def bench(size: str = "small", days: str | None = None) -> None:
         history(meter, steps, connect(settings), dates[:-2])
         for name, ds in (("first_night", dates[-2]), ("further_night", dates[-1])):
             night(meter, steps, name, ds)
+        built_in_the_night(meter, Lake(settings), dates[-1])
+        beside_duckdb(meter, steps, dates[-1], pids)
     meter.figure("peak_memory", meter.peak / 2**30, "GiB", "without the services of Airflow and MLflow")
 
 
@@ -66,3 +71,19 @@ def night(meter: Meter, steps: Any, name: str, ds: str) -> None:
     meter.figure(
         f"{name}.share_outside_spark", resting / wall, "share of wall time", "Spark rests and no model is fitted"
     )
+
+
+def built_in_the_night(meter: Meter, lake: Lake, ds: str) -> None:
+    """Rows a second of each feature table as the further night built it, beside others."""
+    log = lake.rows("ops.run", ds=[dt.date.fromisoformat(ds)], run_id="further_night").to_pylist()
+    for row in sorted(log, key=lambda row: row["table"]):
+        if row["table"].startswith("features.") and row["rows"]:
+            speed = row["rows"] / row["seconds"]
+            meter.figure(f"{row['table']}.in_the_night", speed, "rows/s", f"{row['rows']} rows")
+
+
+def beside_duckdb(meter: Meter, steps: Any, ds: str, pids: list[int]) -> None:
+    """Rows a second of the feature tables that DuckDB makes too, built once more for the last day."""
+    with steps.opened("demo", "bench") as runner:
+        for name in BESIDE:
+            table(meter, runner, runner.catalog.node(name), dt.date.fromisoformat(ds), pids)
