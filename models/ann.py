@@ -56,7 +56,7 @@ class IndexParams:
 
     metric: str = "cosine"
     kind: str = "auto"
-    exact_limit: int = 20_000
+    exact_limit: int = 25_000
     hnsw_limit: int = 100_000
     ivf_limit: int = 1_000_000
     min_recall: float = 0.95
