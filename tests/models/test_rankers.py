@@ -267,9 +267,8 @@ def satisfaction_apart_from_clicks(seed: int) -> tuple[float, float, float]:
 
 def test_a_satisfied_click_is_another_task_than_a_click():
     clicks, satisfaction, best = satisfaction_apart_from_clicks(1)
-    # what was planted separates the two by 0.15 of AUC: at least half of it is found
     assert satisfaction > best - 0.03
-    assert satisfaction > clicks + 0.075
+    assert satisfaction > clicks + 0.1
     with pytest.raises(ContractError, match="it needs one that is shared, and two to choose from"):
         ple.Params(shared=1, own=0)
 
@@ -284,6 +283,7 @@ def test_planted_truths_are_found_from_any_seed(seed):
     blind, sees = order_that_tells(seed)
     clicks, satisfaction, best = satisfaction_apart_from_clicks(seed)
     assert (blind < 0.55, sees > 0.7) == (True,) * 2
+    # what was planted separates the two by 0.15 of AUC: at least half of it is found
     assert (satisfaction > best - 0.03, satisfaction > clicks + 0.075) == (True,) * 2
 
 
