@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 
 from bench.features import UP_TO_FEATURES, Watch
 from bench.meter import Meter, engine
+from bench.worlds import import_shop
 from jobs import steps
 from jobs.contract import DayRange
-from jobs.importer import import_data
 from jobs.report.night import Night
 from jobs.report.sections import left_out
-from jobs.session import connect
-from jobs.settings import Market, Settings, home_dir, load_settings
+from jobs.settings import load_settings
 
 MONTH = DayRange(dt.date(2017, 1, 1), dt.date(2017, 1, 31))
 LIMIT_S = 600
-ROOT = Path(__file__).resolve().parents[1]
 
 
-def bench(source: str = str(ROOT.parent / "shared" / "data" / "completejourney")) -> None:
+def bench(source: str | None = None) -> None:
     """Import the year, then build its first month; gates are not part of it."""
     meter = Meter("completejourney")
     with engine() as pids:
-        home = home_dir()
         watch = Watch(pids)
-        spark = connect(Settings(home, home / "lake", home / "landing", Market("completejourney")))
-        import_data(spark, home, ROOT / "mappings" / "completejourney.yaml", Path(source))
-        spark.stop()
+        import_shop(source)
         meter.figure("import", watch.cost().wall, "s")
         total = Watch(pids)
         with steps.opened("completejourney", "bench") as runner:

@@ -27,7 +27,7 @@ import scipy.sparse as sp
 
 from bench.meter import engine, figure
 from bench.rankers import RANKERS
-from bench.worlds import WORLDS
+from bench.worlds import WORLDS, land
 from jobs.lake import Lake
 from jobs.settings import Settings, load_settings
 from models import registry
@@ -80,13 +80,10 @@ def _built(world: str) -> Settings:
     """A simulated world with its examples, in the benchmark's own installation."""
     from jobs import steps
     from jobs.session import connect
-    from jobs.settings import save_market
-    from jobs.simulator import WorldConfig, demo_market, simulate
+    from jobs.simulator import WorldConfig
 
     config = WorldConfig(**WORLDS[world])
-    save_market(demo_market(config))
-    settings = load_settings("demo")
-    simulate(config, settings.landing, settings.home / "truth")
+    settings = land(config)
     with engine():
         spark = connect(settings)
         steps.build_days(str(config.date(0)), str(config.date(config.days - 1)), "demo", "evidence", spark)

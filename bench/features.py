@@ -17,7 +17,7 @@ from typing import Any
 import duckdb
 
 from bench.meter import Meter, engine, engine_seconds
-from bench.worlds import WORLDS
+from bench.worlds import WORLDS, land
 from jobs import steps
 from jobs.catalog import GROUPS, Catalog
 from jobs.contract import DayRange, Node, Table
@@ -25,8 +25,7 @@ from jobs.errors import CheckFailed
 from jobs.lake import Lake
 from jobs.planning import touched_days
 from jobs.runner import Runner
-from jobs.settings import load_settings, save_market
-from jobs.simulator import WorldConfig, demo_market, simulate
+from jobs.simulator import WorldConfig
 
 SQL = Path(__file__).parent / "sql"
 BESIDE = tuple(sorted(f"features.{path.stem}" for path in SQL.glob("*.sql")))
@@ -89,9 +88,7 @@ def _of_one_world(meter: Meter, config: WorldConfig, pids: list[int]) -> None:
 def _land(config: WorldConfig, market: str) -> DayRange:
     """Simulate a world as a market of its own; returns its days."""
     config = replace(config, market=market)
-    save_market(demo_market(config))
-    settings = load_settings(market)
-    simulate(config, settings.landing, settings.home / "truth")
+    land(config)
     return DayRange(config.date(0), config.date(config.days - 1))
 
 

@@ -14,28 +14,24 @@ import datetime as dt
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
 from bench.meter import Meter, engine
-from bench.worlds import WORLDS
+from bench.worlds import SHOP, WORLDS, import_shop, land
 from jobs import steps
 from jobs.contract import DayRange
-from jobs.importer import import_data
 from jobs.lake import Lake
 from jobs.landing import landed_days
-from jobs.session import connect
-from jobs.settings import Market, Settings, home_dir, load_settings, save_market
-from jobs.simulator import WorldConfig, demo_market, simulate
+from jobs.settings import load_settings
+from jobs.simulator import WorldConfig
 from models.training import TRAIN_DAYS
 from models.training_pairs import LABEL_DAYS
 from quality.metrics import per_user
 from quality.metrics.coverage import coverage
 from quality.metrics.gini import gini
 
-ROOT = Path(__file__).resolve().parents[1]
 TOP = 10
 OURS = {
     "fused": ("candidates.fused", {}),
@@ -56,7 +52,7 @@ class Case:
 
 
 CASES = {
-    "completejourney": Case("completejourney", ("2017-08-07", "2017-09-04", "2017-10-02", "2017-10-30"), 14, 1.2),
+    SHOP: Case(SHOP, ("2017-08-07", "2017-09-04", "2017-10-02", "2017-10-30"), 14, 1.2),
     "simulator": Case("demo", ("2024-03-14", "2024-03-21"), 7, 1.15),
 }
 
@@ -285,30 +281,14 @@ def build(nights: list[dt.date], case: Case, meter: Meter) -> None:
         meter.figure(stage, seconds, "s")
 
 
-def land_shop() -> None:
-    """Import completejourney's year."""
-    home, source = home_dir(), ROOT.parent / "shared" / "data" / "completejourney"
-    spark = connect(Settings(home, home / "lake", home / "landing", Market("completejourney")))
-    import_data(spark, home, ROOT / "mappings" / "completejourney.yaml", source)
-    spark.stop()
-
-
-def land_world() -> None:
-    """Simulate the world on which nothing is tuned."""
-    config = WorldConfig(**WORLDS["judged"])
-    save_market(demo_market(config))
-    settings = load_settings(config.market)
-    simulate(config, settings.landing, settings.home / "truth")
-
-
-LAND = {"completejourney": land_shop, "simulator": land_world}
-
-
-def bench(name: str = "completejourney", *nights: str) -> None:
+def bench(name: str = SHOP, *nights: str) -> None:
     """Land the data, build the nights, and measure them."""
     case, meter = CASES[name], Meter(name)
     chosen = [dt.date.fromisoformat(night) for night in nights or case.nights]
     with engine():
-        LAND[name]()
+        if name == SHOP:
+            import_shop()
+        else:
+            land(WorldConfig(**WORLDS["judged"]))
         build(chosen, case, meter)
     measure(Lake(load_settings(case.market)), chosen, case, meter)

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.features import BESIDE, table
 from bench.meter import Meter, engine
-from bench.worlds import SERVICES, WORLDS
+from bench.worlds import SERVICES, WORLDS, land
 from jobs.lake import Lake
 
 GATES = ("silver gate", "features gate", "release")
@@ -21,16 +21,13 @@ def bench(size: str = "small", days: str | None = None) -> None:
     """Measure one world, ``small`` or ``medium``; ``days`` may cut its history short, the last two are nights."""
     from jobs import steps
     from jobs.session import connect
-    from jobs.settings import load_settings, save_market
-    from jobs.simulator import WorldConfig, demo_market, simulate
+    from jobs.simulator import WorldConfig
 
     os.environ.update(SERVICES[size])
     config = WorldConfig(**WORLDS[size] | ({"days": int(days)} if days else {}))
-    save_market(demo_market(config))
-    settings = load_settings("demo")
     meter = Meter(f"{size}, {config.days} days")
     started = time.monotonic()
-    simulate(config, settings.landing, settings.home / "truth")
+    settings = land(config)
     meter.figure("simulate", time.monotonic() - started, "s")
     with engine() as pids, meter.watching(pids):
         dates = [str(config.date(n)) for n in range(config.days)]

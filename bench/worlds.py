@@ -1,8 +1,16 @@
-"""Sizes of the simulated worlds that benchmarks run on."""
+"""The worlds that benchmarks run on: sizes of simulated ones, a real one, and how either lands."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jobs.settings import Settings
+    from jobs.simulator import WorldConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+SHOP = "completejourney"
 
 WORLDS: dict[str, dict[str, Any]] = {
     "tiny": {"users": 300, "items": 300, "creators": 30, "days": 5},
@@ -19,3 +27,26 @@ SERVICES: dict[str, dict[str, str]] = {
     "medium": {"NIGHTJAR_SPARK_MEMORY": "7g", "NIGHTJAR_SPARK_JIT": "full", "NIGHTJAR_SHUFFLE_PARTITIONS": "8"},
 }
 """Variables of an installation that suit a world; docs/operations.md says what each is for."""
+
+
+def land(config: WorldConfig) -> Settings:
+    """Simulate a world as its market; returns the market's settings."""
+    from jobs.settings import load_settings, save_market
+    from jobs.simulator import demo_market, simulate
+
+    save_market(demo_market(config))
+    settings = load_settings(config.market)
+    simulate(config, settings.landing, settings.home / "truth")
+    return settings
+
+
+def import_shop(source: str | None = None) -> None:
+    """Import the year of completejourney from a folder, by default the shared one; a Spark server must run."""
+    from jobs.importer import import_data
+    from jobs.session import connect
+    from jobs.settings import Market, Settings, home_dir
+
+    home, folder = home_dir(), Path(source) if source else ROOT.parent / "shared" / "data" / SHOP
+    spark = connect(Settings(home, home / "lake", home / "landing", Market(SHOP)))
+    import_data(spark, home, ROOT / "mappings" / f"{SHOP}.yaml", folder)
+    spark.stop()
