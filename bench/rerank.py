@@ -64,6 +64,7 @@ def pool(of: Shelf, rng: np.random.Generator) -> Pool:
         least_age=np.full(USERS_AT_ONCE, np.nan),
         curated=np.full(shape, np.nan),
         injected=np.zeros(shape, dtype=bool),
+        own=np.zeros(shape, dtype=bool),
         signals=np.ones((USERS_AT_ONCE, 1)),
     )
 

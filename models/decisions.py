@@ -20,6 +20,7 @@ from jobs.contract import (
 )
 from jobs.settings import Market
 from models import eligibility
+from models.channels import own_history
 from models.channels.curated import in_force
 from models.pool import TOLD
 from models.reranking_batches import CANDIDATE, EFFECTS, OUTPUT, PLACED, TOUCH, USER_COLUMNS, Plan, reranker
@@ -129,7 +130,9 @@ def build(
 def _by_user(ranked: DataFrame, touched: DataFrame) -> DataFrame:
     """``user_id, candidates, touched``: one grouping brings both together."""
     injected = F.coalesce(F.col("channels") == F.array(F.lit("curated")), F.lit(False))
-    candidate = ranked.withColumn("injected", injected).select("user_id", F.struct(*CANDIDATE).alias("candidate"))
+    own = F.coalesce(F.array_contains("channels", own_history.CHANNEL.name), F.lit(False))
+    told = ranked.withColumns({"injected": injected, "own": own})
+    candidate = told.select("user_id", F.struct(*CANDIDATE).alias("candidate"))
     touch = touched.select("user_id", F.struct(*TOUCH).alias("touch"))
     return (
         candidate.unionByName(touch, allowMissingColumns=True)

@@ -116,6 +116,8 @@ class Pool:
     curated, injected
         Shape ``(u, c)``: boost of a curated entry for this list, NaN for any other candidate; where nothing but the
         curated pool led to a candidate, for whatever list.
+    own
+        Shape ``(u, c)``: the user took it before, and may again.
     signals
         float64, shape ``(u, s)``: what a policy of exploration decides on.
     evidence
@@ -138,6 +140,7 @@ class Pool:
     least_age: np.ndarray
     curated: np.ndarray
     injected: np.ndarray
+    own: np.ndarray
     signals: np.ndarray
     evidence: Sequence[Mapping[str, Any]] = ()
     repeat_categories: tuple[str, ...] = ()

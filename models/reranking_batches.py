@@ -21,7 +21,7 @@ from models.surfaces import Surface
 
 USER_COLUMNS = ("surface", "user_id", "context", "signals", "region", "least_age")
 HEADS = ("score", "pctr", "pcvr", "relevance")
-CANDIDATE = ("rank", "item_id", *HEADS, "injected")
+CANDIDATE = ("rank", "item_id", *HEADS, "injected", "own")
 TOUCH = ("item_id", "age", "shown", "clicked", "bought", "told")
 PLACED = (
     "array<struct<rank:int,item_id:bigint,slot_type:string,rank_before:int,score_before:double,score_after:double,"
@@ -129,8 +129,9 @@ def pool_of(
     for name in HEADS:
         heads[name] = np.full(shape, np.nan)
         heads[name][row, column] = flat(lists, name, np.float64)[first]
-    injected = np.zeros(shape, dtype=bool)
-    injected[row, column] = flat(lists, "injected", bool)[first]
+    known = {name: np.zeros(shape, dtype=bool) for name in ("injected", "own")}
+    for name, mask in known.items():
+        mask[row, column] = flat(lists, name, bool)[first]
     return Pool(
         day=day,
         context=context,
@@ -143,7 +144,7 @@ def pool_of(
         region=np.array(users["region"].to_pylist(), dtype=object),
         least_age=users["least_age"].to_numpy(zero_copy_only=False).astype(np.float64),
         curated=_curated(users["curated"], shelf, places) if plan.curates else np.full(shape, np.nan),
-        injected=injected,
+        **known,
         signals=np.array(users["signals"].to_pylist(), dtype=np.float64),
         evidence=users["evidence"][0].as_py() or (),
         repeat_categories=repeat_categories,

@@ -58,6 +58,7 @@ def pool(items: list[dict] | Shelf, users: int = 1, scores=None, vectors=None, d
         "least_age": np.full(users, np.nan),
         "curated": nothing.copy(),
         "injected": np.zeros((users, n), dtype=bool),
+        "own": np.zeros((users, n), dtype=bool),
         "signals": np.ones((users, 1)),
         **more,
     }

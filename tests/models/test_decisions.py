@@ -73,10 +73,11 @@ def decide(
     curated=(),
     people=(USER, REFUSING, IDLE, COMMUTER, BABY),
     injected=(),
+    own=(),
 ):
     ranked = [
         {"user_id": u, "item_id": i, "rank": i, "score": 1 / i}
-        | {"channels": ["curated"] if i in injected else ["curated", "popular"]}
+        | {"channels": ["curated"] if i in injected else ["curated", "own_history" if i in own else "popular"]}
         for u in people
         if u != IDLE
         for i in (*ITEMS, *([999] if u == USER else []))
@@ -238,6 +239,11 @@ def test_a_further_surface_gives_a_further_row(tables, shelf):
     assert set(found) == {USER, COMMUTER, BABY, *(("other", u) for u in (USER, COMMUTER, BABY))}
     assert items_of(found["other", USER]) == [1, 2] and items_of(found["other", COMMUTER]) == [1, 2, 3, 4]
     assert found["other", USER]["policy"] == "none" and found["other", USER]["effects"] == []
+
+
+def test_an_item_of_the_user_s_own_is_known_by_its_channel(tables, shelf):
+    market = Market("demo", surfaces={"feed": None, "home": {"length": 4, "rules": {"own_items": {"places": [2, 3]}}}})
+    assert items_of(decide(tables, shelf, market, own=(7,), people=(USER,))[USER]) == [1, 7, 2, 3]
 
 
 def test_a_context_that_the_market_no_longer_has_is_named():

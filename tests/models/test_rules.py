@@ -80,7 +80,9 @@ def world(users: int, seed: int = 3) -> Pool:
     scores = np.linspace(1, 0, 60)
     injected = rng.random((users, 60)) < 0.05
     region = np.array(["north"] * users)
-    made = pool(shelf(items, vectors), users, scores, did=did, curated=curated, injected=injected, region=region)
+    own = rng.random((users, 60)) < 0.1
+    masks = {"curated": curated, "injected": injected, "own": own}
+    made = pool(shelf(items, vectors), users, scores, did=did, region=region, **masks)
     made.at = np.array([rng.permutation(60) for _ in range(users)])
     return made
 
@@ -109,6 +111,7 @@ def part(of: Pool, rows: np.ndarray, spare: int = 0) -> Pool:
         of.least_age[rows],
         cut(of.curated, np.nan),
         cut(of.injected, False),
+        cut(of.own, False),
         of.signals[rows],
     )
 
@@ -498,6 +501,23 @@ def test_what_operations_alone_put_in_stands_at_curated_places_of_its_lists_only
     assert found == [[1, 3, 2, 4], [1, 2, 4]]
     assert effects(made, REMOVED) == {("eligibility", 1, 0, -1), ("eligibility", 1, 3, -1)}
     assert ("curated", 0, 0, 0) in effects(made, HELD_BACK)
+
+
+def test_a_place_for_own_items_goes_to_the_best_of_them_until_there_is_none():
+    own = np.array([[True, False, False, True, False], [False, False, False, False, True], [False] * 5])
+    found, made = listed(pool([{}] * 5, 3, own=own), own_items={"places": [2, 3]})
+    # the first user's 0 stands at the top by its value, so one is left for two places; the third user has none
+    assert found == [[0, 3, 1, 2], [0, 4, 1, 2], [0, 1, 2, 3]]
+    assert effects(made, HELD_BACK) == {("own_items", 0, 1, 1), ("own_items", 1, 1, 1)}
+    assert effects(made, RELAXED) == set()
+
+
+def test_own_items_that_another_rule_keeps_out_do_not_hold_a_place_open():
+    own = np.array([[False, False, True, False]])
+    items = [{}, {}, {"quality": 0.1}, {}]
+    found, made = listed(pool(items, own=own), quality_floor={"floor": 0.2}, own_items={"places": [2]})
+    assert found == [[0, 1, 3]]
+    assert effects(made, RELAXED) == set()
 
 
 # -- exploration ---------------------------------------------------------------------------------
