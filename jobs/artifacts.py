@@ -12,6 +12,9 @@ from jobs import ops
 from jobs.errors import ContractError
 from jobs.lake import Lake
 
+DRIFTED_SHARE = 0.2
+"""From this part of the features on, what was fitted before is no longer trusted."""
+
 
 def keep(work: Path, root: Path, ds: dt.date) -> tuple[Path, str]:
     """Move a fitted folder to its place below ``root``, named by its day and content.
@@ -36,6 +39,17 @@ def latest_artifact(lake: Lake, name: str, ds: dt.date, max_age: int = 30) -> Pa
     rows = lake.rows(ops.ARTIFACT.name).to_pylist()
     fit = [r for r in rows if r["artifact"] == name and oldest <= r["ds"] <= ds]
     return Path(max(fit, key=lambda r: (r["ds"], r["at_ms"]))["path"]) if fit else None
+
+
+def drifted(lake: Lake, day: dt.date, share: float = DRIFTED_SHARE) -> bool:
+    """True where so large a part of the features has the verdict drift in ``audit.drift`` of ``day``."""
+    rows = lake.rows("audit.drift", ["verdict"], ds=[day]).to_pylist() if day in lake.days("audit.drift") else []
+    return sum(r["verdict"] == "drift" for r in rows) >= share * len(rows) > 0
+
+
+def drift_begins(lake: Lake, day: dt.date) -> bool:
+    """True on the first of the days on which the features have drifted, so that one drift asks for one fit."""
+    return drifted(lake, day) and not drifted(lake, day - dt.timedelta(days=1))
 
 
 def pinned(lake: Lake, role: str, ds: dt.date) -> dict[str, Any] | None:

@@ -367,8 +367,9 @@ class Artifact:
     It is fitted as of every ``every_days``-th day, counted from the calendar's first: which days these
     are does not depend on when or in which order days are built. ``log`` names a table of ``ops``: its columns are
     taken from the facts of every build. ``fill_gap``: it is also fitted as of the first day of a build that finds no
-    fit of the last ``every_days`` days, so that a new lake does not wait for the calendar; for what serves lists,
-    which are history, and not for features, whose days may be built in any order.
+    fit of the last ``every_days`` days, so that a new lake does not wait for the calendar, or before which features
+    began to drift (`jobs.artifacts.drift_begins`); for what serves lists, which are history, and not for features,
+    whose days may be built in any order.
     """
 
     name: str

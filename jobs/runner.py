@@ -168,8 +168,15 @@ class Runner:
         on_calendar = contract.fit_days(days)
         if not contract.fill_gap or days.first in on_calendar:
             return on_calendar
-        fresh = artifacts.latest_artifact(self.lake, contract.name, days.first, contract.every_days - 1)
+        drifts = artifacts.drift_begins(self.lake, days.first - dt.timedelta(days=1))
+        age = 0 if drifts and not self._was_read(contract, days.first) else contract.every_days - 1
+        fresh = artifacts.latest_artifact(self.lake, contract.name, days.first, age)
         return on_calendar if fresh else [days.first, *on_calendar]
+
+    def _was_read(self, contract: Artifact, day: dt.date) -> bool:
+        """True where a table that reads the artifact has the day: built again, it must come out the same."""
+        readers = [n for n in self.catalog.nodes.values() if contract.name in (a.artifact for a in n.artifact_inputs)]
+        return any(day in self.lake.days(node.name) for node in readers if isinstance(node.contract, Table))
 
     def _builds(self, node: Node, days: DayRange) -> list[DayRange]:
         """The parts of a range that are built at once: days, or all between two fits of an artifact that is read."""

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import cluster, objectives, ops
+from jobs import artifacts, cluster, objectives, ops
 from jobs.contract import digest, make_params
 from jobs.errors import ContractError
 from jobs.lake import Lake
@@ -198,17 +198,12 @@ def _with_groups(lake: Lake, settings: Settings, held: pa.Table, ds: dt.date, ve
     return held
 
 
-def training_due(settings: Settings, ds: dt.date, every_days: int = 7, drifted_share: float = 0.2) -> bool:
+def training_due(settings: Settings, ds: dt.date, every_days: int = 7) -> bool:
     """True where there is no model, the newest is ``every_days`` old, or the features have drifted since.
 
     The newest version counts, whatever came of it: one that was refused, or waits for a person, is not trained again
     each night. Without a champion, though, the night after tries again what the gate refused, with a day more of data;
     and where the gate alone decides, a version that passed and was not promoted had its night cut off.
-
-    Parameters
-    ----------
-    drifted_share
-        Share of the features of ``audit.drift`` that must have the verdict drift on one day.
     """
     lake = Lake(settings)
     if any(r["ds"] > ds and r["role"] == ROLE for r in lake.rows(ops.MODEL_PIN.name).to_pylist()):
@@ -224,15 +219,9 @@ def training_due(settings: Settings, ds: dt.date, every_days: int = 7, drifted_s
     if registry.champion_of(api, settings) is None and (cut_off or state == "refused"):
         return True
     same_night = cut_off and until == ds
-    return same_night or (ds - until).days >= every_days or _has_drifted(lake, until, ds, drifted_share)
-
-
-def _has_drifted(lake: Lake, until: dt.date, ds: dt.date, share: float) -> bool:
-    days = [d for d in lake.days("audit.drift") if until < d <= ds]
-    if not days:
-        return False
-    rows = lake.rows("audit.drift", ds=[days[-1]]).to_pylist()
-    return sum(r["verdict"] == "drift" for r in rows) >= share * len(rows) > 0
+    audited = [d for d in lake.days("audit.drift") if until < d <= ds]
+    has_drifted = bool(audited) and artifacts.drifted(lake, audited[-1])
+    return same_night or (ds - until).days >= every_days or has_drifted
 
 
 def train(settings: Settings, ds: dt.date, run_id: str, warm: bool = False) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from jobs import ops
-from jobs.catalog import Catalog
+from jobs.catalog import Catalog, discover
 from jobs.contract import Artifact, ArtifactInput, Column, DayRange, Node, Table, TableInput
 from jobs.runner import Runner
 
@@ -86,7 +86,8 @@ def test_days_one_by_one_in_any_order_read_the_same_fits(runner):
 
 
 def test_what_serves_lists_is_fitted_on_the_first_day_that_finds_no_fit_of_the_week(settings):
-    runner = Runner(settings, Catalog({}), None, "run", None, None)
+    reader = table("candidates.found", "candidates", [ArtifactInput("models.fit")])
+    runner = Runner(settings, Catalog({reader.name: Node(reader, None)}), None, "run", None, None)
     weekly = Artifact("models.fit", "fit", "me", "Fit.", every_days=7, fill_gap=True)
     sundays = [dt.date(2024, 3, 3), dt.date(2024, 3, 10)]
 
@@ -101,5 +102,16 @@ def test_what_serves_lists_is_fitted_on_the_first_day_that_finds_no_fit_of_the_w
     assert runner._fit_days(weekly, DayRange.day("2024-03-08")) == [dt.date(2024, 3, 8)]
     kept(sundays[1])
     assert runner._fit_days(weekly, DayRange.day(LAST)) == []
+    # the night after features began to drift fits anew, those after it do not
+    drift = discover().table("audit.drift")
+    for day, verdict in ((4, "ok"), (5, "drift"), (6, "drift")):
+        row = {"ds": dt.date(2024, 3, day), "table": "features.item_stats", "feature": "price", "verdict": verdict}
+        runner.lake.append(drift, [row])
+    assert runner._fit_days(weekly, DayRange.day("2024-03-05")) == []
+    assert runner._fit_days(weekly, DayRange.day("2024-03-06")) == [dt.date(2024, 3, 6)]
+    assert runner._fit_days(weekly, DayRange.day("2024-03-07")) == []
+    # a day that was built before is built again with the fit that it had
+    runner.lake.append(reader, [{"ds": dt.date(2024, 3, 6), "n": 1}])
+    assert runner._fit_days(weekly, DayRange.day("2024-03-06")) == []
     # features keep to the calendar, whatever was built before
     assert runner._fit_days(replace(weekly, fill_gap=False), DAYS) == sundays
