@@ -58,9 +58,14 @@ class Evidence:
         return np.divide(self.rewards, self.weights, out=np.zeros_like(self.weights), where=self.weights > 0)
 
     @property
+    def scale(self) -> np.ndarray:
+        """What a weighted sum is multiplied by so that its weights add up to the effective number of showings."""
+        return np.divide(self.weights, self.squares, out=np.zeros_like(self.weights), where=self.squares > 0)
+
+    @property
     def effective(self) -> np.ndarray:
         """How many equally weighted showings the weighted ones are worth."""
-        return np.divide(self.weights**2, self.squares, out=np.zeros_like(self.weights), where=self.squares > 0)
+        return self.weights * self.scale
 
 
 def thompson(evidence: Evidence, prior: tuple[float, float]) -> np.ndarray:
@@ -83,13 +88,15 @@ def linucb(evidence: Evidence, signals: np.ndarray, alpha: float) -> np.ndarray:
     """Upper confidence bound of each arm's reward for each user, shape ``(u, k)``.
 
     Disjoint LinUCB (Li et al., 2010, algorithm 1): ``x·A⁻¹b + alpha sqrt(x·A⁻¹x)`` with ``A = I + sum x xᵀ``.
+    The weighted sums are scaled to the effective number of showings: a showing that stands for many is no
+    more certain than another, so that what is rarely shown keeps a wide bound.
     """
     size = signals.shape[1]
     bounds = []
-    for gram, moments in zip(evidence.gram, evidence.moments):
-        inverse = np.linalg.inv(np.eye(size) + gram)
+    for scale, gram, moments in zip(evidence.scale, evidence.gram, evidence.moments):
+        inverse = np.linalg.inv(np.eye(size) + scale * gram)
         spread = np.einsum("us,st,ut->u", signals, inverse, signals)
-        bounds.append(signals @ (inverse @ moments) + alpha * np.sqrt(np.maximum(spread, 0)))
+        bounds.append(signals @ (inverse @ (scale * moments)) + alpha * np.sqrt(np.maximum(spread, 0)))
     return np.stack(bounds, axis=1)
 
 

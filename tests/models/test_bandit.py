@@ -74,6 +74,19 @@ def test_linucb_is_the_ridge_estimate_and_its_bound():
     assert bounds[:, 1] == pytest.approx(0.7 * np.linalg.norm(users, axis=1))
 
 
+def test_linucb_is_no_surer_of_what_it_rarely_showed():
+    x = np.ones((1, 1))
+    # 30 showings without a reward: A = 1 + 30 = 31 whatever their propensity, so 0.5 / sqrt(31)
+    rows = [row("often", 30, 30, 30, gram=(30,)), row("rarely", 30, 3000, 300_000, gram=(3000,))]
+    bounds = linucb(Evidence.of(rows, ("often", "rarely"), 1), x, 0.5)
+    assert bounds[0] == pytest.approx([0.5 / 31**0.5] * 2)
+    # p = 0.5, 0.1 and a reward on the second: 1/p = 2, 10; worth 12² / 104 showings, of which 10 / 12 rewarded
+    mixed = Evidence.of([row("a", 2, 12, 104, 10, gram=(12,), moments=(10,))], ("a",), 1)
+    effective = 144 / 104
+    by_hand = effective * 10 / 12 / (1 + effective) + 0.5 / (1 + effective) ** 0.5
+    assert linucb(mixed, x, 0.5)[0] == pytest.approx([by_hand])
+
+
 def test_linucb_tells_users_apart():
     known = {"gram": (500, 0, 0, 500), "weights": 1000, "squares": 1000, "n": 1000}
     rows = [row("a", moments=(400, 0), **known), row("b", moments=(0, 400), **known)]
