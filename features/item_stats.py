@@ -119,8 +119,11 @@ def on_offer() -> SparkColumn:
 
 
 def taken_down(takedown: DataFrame, days: DayRange) -> DataFrame:
-    """``ds, item_id`` of the items whose newest order by the end of each day takes them down."""
-    newest = F.max_by("active", F.struct("event_ds", "at_ms", "active"))
+    """``ds, item_id`` of the items that the last given of the orders up to the end of each day takes down.
+
+    Orders follow each other by time and not by day: after a rollback they are of an earlier day than those before.
+    """
+    newest = F.max_by("active", F.struct("at_ms", "active"))
     orders = spread(takedown, days, TAKEDOWN_DAYS).groupBy("ds", "item_id").agg(newest.alias("active"))
     return orders.where("active").select("ds", "item_id")
 

@@ -6,7 +6,6 @@ served is patched (``jobs.patches``), by ``nightjar takedown`` at once, and by e
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from jobs import ops, releases
@@ -58,9 +57,12 @@ def order(settings: Settings, item: str, reason: str, run_id: str, active: bool 
 
 
 def taken_down(lake: Lake) -> tuple[int, ...]:
-    """Keys of the items that are down now, whatever the day of what is served."""
-    newest: dict[int, tuple[dt.date, int, bool]] = {}
-    for row in lake.rows(ops.TAKEDOWN.name, ["ds", "item_id", "active", "at_ms"]).to_pylist():
-        found = (row["ds"], row["at_ms"], row["active"])
+    """Keys of the items that are down now, whatever the day of what is served.
+
+    The order that was given last holds: after a rollback it is of an earlier day than those before it.
+    """
+    newest: dict[int, tuple[int, bool]] = {}
+    for row in lake.rows(ops.TAKEDOWN.name, ["item_id", "active", "at_ms"]).to_pylist():
+        found = (row["at_ms"], row["active"])
         newest[row["item_id"]] = max(newest.get(row["item_id"], found), found)
-    return tuple(sorted(item for item, (_, _, active) in newest.items() if active))
+    return tuple(sorted(item for item, (_, active) in newest.items() if active))

@@ -211,9 +211,15 @@ def test_the_newest_order_up_to_the_day_takes_an_item_down_or_lets_it_back(spark
         ("2024-03-28", 3, False, 5),
         ("2024-03-28", 3, True, 6),  # later on the same day
         ("2024-03-29", 4, True, 9),  # tomorrow
+        # given after a rollback, so of an earlier day than the order before
+        ("2024-03-28", 5, False, 5),
+        ("2024-03-26", 5, True, 6),
+        ("2024-03-28", 6, True, 5),
+        ("2024-03-26", 6, False, 6),
     ]
-    found = stats(spark, [item(i) for i in (1, 2, 3, 4)], takedowns=orders)
-    assert {i: r["is_eligible"] for i, r in found.items()} == {1: False, 2: True, 3: False, 4: True}
+    found = stats(spark, [item(i) for i in (1, 2, 3, 4, 5, 6)], takedowns=orders)
+    eligible = {1: False, 2: True, 3: False, 4: True, 5: False, 6: True}
+    assert {i: r["is_eligible"] for i, r in found.items()} == eligible
 
 
 def test_a_range_is_its_days_one_by_one(spark):

@@ -36,6 +36,19 @@ def test_the_newest_order_of_an_item_holds(settings):
     assert taken_down(lake) == (12,)
 
 
+def test_an_order_after_a_rollback_holds_over_those_of_the_later_day(settings):
+    lake = Lake(settings)
+    plant_release(lake, "later", sequence=2, ds=NEXT)
+    order(settings, "i1", "recalled", "r1")
+    order(settings, "i1", "a mistake", "r2", active=False)
+    order(settings, "i2", "recalled", "r3")
+    plant_release(lake, RELEASE, "rollback", sequence=3)
+    # of the day that is served again, the day before those
+    assert order(settings, "i1", "recalled after all", "r4")["ds"] == DAY
+    order(settings, "i2", "a mistake", "r5", active=False)
+    assert taken_down(lake) == (11,)
+
+
 def test_an_unknown_item_is_refused_and_nothing_is_recorded(settings):
     with pytest.raises(SettingsError, match="There is no item 'i99' in market shop"):
         order(settings, "i99", "recalled", "r1")
