@@ -81,7 +81,8 @@ class Feed:
     """A landing table.
 
     ``facts`` happen at ``time`` and belong to that day, however late they arrive (up to the late
-    limit); ``state`` rows replace what was known of their ``key`` from their arrival day on.
+    limit); ``state`` rows replace what was known of their ``key`` from their arrival day on, unless they
+    have a ``time`` and were said before it.
     ``needed`` feeds stop the night where they have not come in time; others are gone without, which the
     report says. A market's file may say otherwise (`waits`).
     """
@@ -349,6 +350,7 @@ FEEDS: tuple[Feed, ...] = (
             Field("granted", "boolean", "Given (true) or withdrawn.", required=True),
             _time("at", "When it was given or withdrawn."),
         ),
+        time="at",
     ),
 )
 

@@ -32,7 +32,9 @@ is a folder:
   otherwise: `feeds: {reviews: {wait_hours: 2}, events: {wait_hours: 12, needed: true}}`; `wait_hours: 0` is for a feed
   that does not come daily, which is then not missed either. Airflow waits for a day at most.
 - Facts belong to the day of their own time; up to 3 days late (the market's `late_days`) they still reach it. State
-  rows replace what was known of their key from their day of arrival on.
+  rows replace what was known of their key from their day of arrival on. Where state has a time of its own (consent
+  has), the row that was said last holds, whatever arrives after it; one that is dated after its day of arrival counts
+  as said on that day. Of one moment the row of the later day, then that of the file whose name sorts last, holds.
 - A `surface` is one of those named below, or of the market's own file (option `surfaces`, docs/lists.md).
 - Columns may be left out unless required. Columns that are not declared here are kept in bronze, as `extra`, and the
   report names them.
@@ -51,7 +53,7 @@ def render() -> str:
 
 def _feed(feed: Feed) -> str:
     key = ", ".join(f"`{k}`" for k in feed.key)
-    mode = f"facts at `{feed.time}`" if feed.mode == "facts" else "state"
+    mode = feed.mode if feed.time is None else f"{feed.mode} at `{feed.time}`"
     lines = [
         f"## {feed.name}",
         "",

@@ -210,7 +210,9 @@ def within(feed: FeedFrame, first: dt.date, last: dt.date) -> DataFrame:
     outside = F.col("_reason").isNull() & ~day.between(F.lit(first), F.lit(last))
     dated = feed.frame.withColumns({"_day": day, "_reason": F.when(outside, OUTSIDE).otherwise(F.col("_reason"))})
     names = feed.mapped.feed.names
-    order = [F.col("_moment").desc_nulls_last(), *(F.col(name).asc_nulls_last() for name in names)]
+    # silver orders state by its own time, whatever day the mapping gives it
+    moments = [feed.mapped.feed.time, "_moment"] if state and feed.mapped.feed.time else ["_moment"]
+    order = [*(F.col(m).desc_nulls_last() for m in moments), *(F.col(name).asc_nulls_last() for name in names)]
     rank = F.row_number().over(Window.partitionBy(*feed.mapped.feed.key, "_day", "_reason").orderBy(*order))
     again = F.col("_reason").isNull() & (F.col("_rank") > 1)
     reason = F.when(again, SUPERSEDED if state else repeated(feed.mapped)).otherwise(F.col("_reason"))

@@ -2,8 +2,8 @@
 
 Facts belong to the day of their own time. A row delivered on day A is owned by exactly one day: the
 day of its event where that is A or up to the market's ``late_days`` before, else A itself, where it is refused.
-State rows replace what was known of their key from their day of arrival on; the table is a daily
-snapshot that reads its own yesterday.
+State rows replace what was known of their key from their day of arrival on, unless something said later is known
+already (feeds with a time); the table is a daily snapshot that reads its own yesterday.
 
 Coordinates end here: silver keeps the cell of a coarse grid instead, and nothing after bronze has them,
 the refused rows in quarantine included.
@@ -175,11 +175,24 @@ def build_facts(feed: Feed, bronze: DataFrame, days: DayRange, market: Market) -
     )
 
 
-def build_state(feed: Feed, bronze: DataFrame, yesterday: DataFrame, days: DayRange, market: Market) -> DataFrame:
-    """The snapshot of every day: of each key the last row delivered by then; refused rows beside it.
+def later_first(feed: Feed, market: Market) -> list[SparkColumn]:
+    """The order of a key's state rows, the one that holds first: by their own time where they have one, then arrival.
 
-    A row holds from its day of arrival to the day before its key's next arrival; one that the same
-    day's later row replaces is a duplicate.
+    What is dated after its day of arrival counts as said on that day, or it would hold against all that comes.
+    """
+    said = []
+    if feed.time is not None:
+        moment = F.col(silver_name(feed.field(feed.time)))
+        day = F.from_utc_timestamp(F.timestamp_millis(moment), market.timezone).cast("date")
+        said = [F.least(day, "arrival_ds"), moment]
+    return [F.desc(each) for each in (*said, "arrival_ds", "_file", "_tie")]
+
+
+def build_state(feed: Feed, bronze: DataFrame, yesterday: DataFrame, days: DayRange, market: Market) -> DataFrame:
+    """The snapshot of every day: of each key the last row (`later_first`) of those delivered by then, and refused rows.
+
+    A row holds from its day of arrival to the day before a later row's first arrival; one that a later row of
+    the same day or of a day before replaces is a duplicate.
     """
     columns = [*[silver_name(f) for f in feed.fields if f.keep], "arrival_ds"]
     columns += ["original_id"] if feed.name in ENTITIES else []
@@ -188,10 +201,10 @@ def build_state(feed: Feed, bronze: DataFrame, yesterday: DataFrame, days: DayRa
     known = yesterday.where(f"ds = DATE'{days.first}' - INTERVAL 1 DAY").select(
         *[F.lit(None).cast("string").alias(m) for m in marks[:3]], F.lit(0).cast("bigint").alias("_tie"), *columns
     )
-    of_key = Window.partitionBy(F.col("_reject").isNull(), *feed.key).orderBy("arrival_ds", "_file", "_tie")
-    following = F.lead("arrival_ds").over(of_key)
+    of_key = Window.partitionBy(F.col("_reject").isNull(), *feed.key).orderBy(*later_first(feed, market))
+    following = F.min("arrival_ds").over(of_key.rowsBetween(Window.unboundedPreceding, -1))
     good = F.col("_reject").isNull()
-    replaced = good & F.coalesce(F.col("_next") == F.col("arrival_ds"), F.lit(False))
+    replaced = good & F.coalesce(F.col("_next") <= F.col("arrival_ds"), F.lit(False))
     begins = F.greatest("arrival_ds", F.lit(days.first))
     ends = F.when(F.col("_reject").isNull(), F.coalesce(F.date_sub("_next", 1), F.lit(days.last)))
     return (

@@ -225,6 +225,22 @@ def test_state_lands_when_known_and_its_last_row_of_a_day_stands(shop):
     assert [(r["user_id"], r["region"]) for r in shop.rows("users", "2024-03-01")] == [("ann", "4"), ("bob", "2")]
 
 
+def test_consent_lands_on_the_day_it_was_said_and_the_last_word_of_a_day_stands(shop):
+    said = {"user_id": "who", "purpose": "'ads'", "granted": "what = 'tea'", "at": "`when`"}
+    shop.mapping["feeds"]["consent"] = {"from": "sales", "select": said}
+    # ann grants at 10:00 and at 12:00 withdraws, on the 4th withdraws again; bob's 23:30 at -05:00 is a day later
+    (shop.source / "sales.csv").write_text(SALES + "4,ann,cup,2024-03-01T12:00:00Z,1\n")
+    assert shop.run().feeds[-1].left_out == {"replaced by a later row of the same day": 1}
+    assert [(r["user_id"], r["granted"], r["at"].hour) for r in shop.rows("consent", "2024-03-01")] == [
+        ("ann", False, 12),
+        ("bob", False, 4),
+    ]
+    # known on the first day all at once, the last word of each person stands
+    shop.mapping["feeds"]["consent"]["day"] = "first"
+    shop.mapping["market"]["name"] = "another"
+    assert shop.run().feeds[-1].left_out == {"replaced by a later row of the same day": 2}
+
+
 def test_days_limit_what_is_landed_and_older_state_is_on_the_first(shop):
     shop.mapping["days"] = {"first": dt.date(2024, 3, 3), "last": dt.date(2024, 3, 4)}
     shop.mapping["feeds"]["users"] = {"from": "sales", "select": {"user_id": "who"}, "day": "`when`"}

@@ -411,17 +411,105 @@ def test_a_carried_row_tells_when_it_was_delivered(state):
     assert {str(r["arrival_ds"]) for r in state if r["name"] == "good"} == {"2024-02-29"}
 
 
-def test_a_range_of_snapshots_is_the_same_as_its_days_one_by_one(spark, yesterday, state):
-    node = FACTS["silver.creators"]
-    source, before, rows = delivered(spark, "creators", CREATORS), yesterday, []
-    schema = ", ".join(f"{c.name} {c.type}" for c in node.contract.schema)
+def day_by_day(spark, node, source: DataFrame, before: DataFrame) -> list:
+    """Snapshots of four days, each from the one of the day before."""
+    rows, schema = [], ", ".join(f"{c.name} {c.type}" for c in node.contract.schema)
     for day in FOUR_DAYS:
         arrived = source.where(DayRange.day(day).where())
         made = node.build(arrived, before, days=DayRange.day(day), params=NoParams(), market=DEMO).collect()
         rows += made
-        kept = [r for r in made if r["_reject"] is None]
-        before = spark.createDataFrame([tuple(r[c.name] for c in node.contract.schema) for r in kept], schema)
+        kept = [tuple(r[c.name] for c in node.contract.schema) for r in made if r["_reject"] is None]
+        before = spark.createDataFrame(kept, schema)
+    return rows
+
+
+def test_a_range_of_snapshots_is_the_same_as_its_days_one_by_one(spark, yesterday, state):
+    rows = day_by_day(spark, FACTS["silver.creators"], delivered(spark, "creators", CREATORS), yesterday)
     order = ["ds", "creator_id", "arrival_ds", "name"]
     assert sorted(([r[c] for c in order], r["_reject"]) for r in rows if r["creator_id"]) == sorted(
         ([r[c] for c in order], r["_reject"]) for r in state if r["creator_id"]
     )
+
+
+# -- state with a time of its own ------------------------------------------------------------------
+
+
+def said(arrival: str, user: str, granted: str, at: str, **changes) -> dict:
+    return {
+        "ds": arrival,
+        "user_id": user,
+        "purpose": "personalisation",
+        "granted": granted,
+        "at": f"2024-{at}:00Z",
+        "file": f"ds={arrival}/a.csv",
+        **changes,
+    }
+
+
+TOLD = [
+    # 21:00 is after 09:00, whichever line or file comes first
+    said("2024-03-01", "one file", "true", "03-01T09:00"),
+    said("2024-03-01", "one file", "false", "03-01T21:00"),
+    said("2024-03-01", "other file", "false", "03-01T21:00", file="ds=2024-03-01/a.csv"),
+    said("2024-03-01", "other file", "true", "03-01T09:00", file="ds=2024-03-01/b.csv"),
+    said("2024-03-01", "grants again", "false", "03-01T09:00"),
+    said("2024-03-01", "grants again", "true", "03-01T21:00"),
+    # the grant of 1 March comes two days late
+    said("2024-03-02", "late grant", "false", "03-02T08:00"),
+    said("2024-03-03", "late grant", "true", "03-01T08:00"),
+    # of one moment the later arrival
+    said("2024-03-01", "corrected", "true", "03-01T08:00"),
+    said("2024-03-02", "corrected", "false", "03-01T08:00"),
+    # a clock that is ahead by nine months is no later than its day of arrival
+    said("2024-03-02", "odd clock", "true", "12-01T08:00"),
+    said("2024-03-03", "odd clock", "false", "03-03T08:00"),
+    # what was said on 28 February, before the withdrawal of the 29th that is known
+    said("2024-03-01", "known", "true", "02-28T08:00"),
+    said("2024-03-02", "refused", "perhaps", "03-02T08:00"),
+]
+HELD = {
+    "one file": "NNNN",
+    "other file": "NNNN",
+    "grants again": "YYYY",
+    "late grant": "-NNN",
+    "corrected": "YNNN",
+    "odd clock": "-YNN",
+    "known": "NNNN",
+    "refused": "YYYY",
+}
+
+
+@pytest.fixture(scope="module")
+def told_before(spark):
+    node = FACTS["silver.consent"]
+    empty = spark.createDataFrame([], ", ".join(f"{c.name} {c.type}" for c in node.contract.schema))
+    rows = [
+        said("2024-02-29", "known", "false", "02-29T08:00"),
+        said("2024-02-29", "refused", "true", "02-29T08:00"),
+    ]
+    made = node.build(
+        delivered(spark, "consent", rows), empty, days=DayRange.day("2024-02-29"), params=NoParams(), market=DEMO
+    )
+    return made.select(*[c.name for c in node.contract.schema])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_consent_is_what_was_said_last_whenever_it_arrives(spark, told_before, order):
+    node, source = FACTS["silver.consent"], delivered(spark, "consent", TOLD[::order])
+    ranged = node.build(source, told_before, days=FOUR_DAYS, params=NoParams(), market=DEMO)
+    conform(node.contract, ranged)
+    ids = spark.createDataFrame([(name,) for name in HELD], "id string")
+    names = {r["k"]: r["id"] for r in ids.select("id", surrogate(DEMO, "user", F.col("id")).alias("k")).collect()}
+    for rows in (ranged.collect(), day_by_day(spark, node, source, told_before)):
+        kept = {(names[r["user_id"]], r["ds"]): "NY"[r["granted"]] for r in rows if r["_reject"] is None}
+        assert {name: "".join(kept.get((name, day), "-") for day in FOUR_DAYS) for name in HELD} == HELD
+        # every delivered row is accounted for once, on its day of arrival
+        assert sum(r["ds"] == r["arrival_ds"] for r in rows) == len(TOLD)
+        replaced = sorted((names[r["user_id"]], str(r["ds"])) for r in rows if r["_reject"] == "duplicate")
+        assert replaced == [
+            ("grants again", "2024-03-01"),
+            ("known", "2024-03-01"),
+            ("late grant", "2024-03-03"),
+            ("one file", "2024-03-01"),
+            ("other file", "2024-03-01"),
+        ]
