@@ -52,9 +52,19 @@ CONTRACT = Table(
             for name in SUMS
             for n in WINDOWS
         ],
-        Column("ctr_28d", "double", "Clicks by showings over 28 days, smoothed by the prior.", digits=6),
+        Column(
+            "ctr_28d",
+            "double",
+            "Clicks by showings over 28 days, smoothed by the prior; null where the market showed nothing.",
+            digits=6,
+        ),
         Column("completion_28d", "double", "Mean play ratio, capped at 1; null where never played.", digits=6),
-        Column("negative_rate_28d", "double", "Negative actions by showings (or actions), smoothed.", digits=6),
+        Column(
+            "negative_rate_28d",
+            "double",
+            "Negative actions by showings (or actions), smoothed; null where the market has none.",
+            digits=6,
+        ),
         Column("rating_28d", "double", "Mean rating of reviews; null where there is none.", digits=4),
         Column("ratings_28d", "int", "Ratings behind it."),
         Column("quality_completion", "double", "Mean play ratio in 28 days, shrunk.", digits=6),
@@ -147,13 +157,13 @@ def build(
     exposure = F.greatest("impressions_28d", "targets_28d")
     offered = F.from_utc_timestamp(F.timestamp_millis("created_at_ms"), market.timezone).cast("date")
     head = F.row_number().over(by_day.orderBy(exposure.desc(), "item_id"))
+    of_market = {name: F.sum(name).over(by_day) for name in (*_TOTALS, "impressions_28d")}
     return (
         items.where(days.where())
         .join(_sums(item_daily, days, params), ["ds", "item_id"], "left")
         .join(highest, ["ds", "item_id"], "left")
         .fillna(0, [*counts, *_TOTALS])
-        .fillna({"ctr_28d": params.prior_clicks / params.prior_impressions, "negative_rate_28d": 0.0})
-        .withColumns(_parts(params, {name: F.sum(name).over(by_day) for name in _TOTALS}))
+        .withColumns(_rates(params, of_market) | _parts(params, of_market))
         .withColumn("quality", _quality(params))
         .withColumn("price_drop", F.coalesce(1 - F.try_divide("price_minor", "highest_price_minor"), F.lit(0.0)))
         .withColumn("age_days", F.datediff("ds", offered))
@@ -187,6 +197,15 @@ def _sums(item_daily: DataFrame, days: DayRange, params: Params) -> DataFrame:
             seen.alias("_seen"),
         )
     )
+
+
+def _rates(params: Params, of_market: dict[str, SparkColumn]) -> dict[str, SparkColumn]:
+    """The smoothed rates, the prior's for an item that nothing happened to; null where the market cannot know any."""
+    prior = F.lit(params.prior_clicks / params.prior_impressions)
+    return {
+        "ctr_28d": F.when(of_market["impressions_28d"] > 0, F.coalesce("ctr_28d", prior)),
+        "negative_rate_28d": F.when(of_market["negatives_28d"] > 0, F.coalesce("negative_rate_28d", F.lit(0.0))),
+    }
 
 
 def _parts(params: Params, of_market: dict[str, SparkColumn]) -> dict[str, SparkColumn]:

@@ -40,11 +40,21 @@ CONTRACT = Table(
             for n in WINDOWS
         ],
         *[
-            Column(f"negative_rate_{n}d", "double", f"Refusals told by showings over {n} days, smoothed.", digits=6)
+            Column(
+                f"negative_rate_{n}d",
+                "double",
+                f"Refusals told by showings over {n} days, smoothed; null where nobody in the market told any.",
+                digits=6,
+            )
             for n in WINDOWS
         ],
         *[
-            Column(f"fast_skip_rate_{n}d", "double", f"Fast skips by showings over {n} days, smoothed.", digits=6)
+            Column(
+                f"fast_skip_rate_{n}d",
+                "double",
+                f"Fast skips by showings over {n} days, smoothed; null where the market has none.",
+                digits=6,
+            )
             for n in WINDOWS
         ],
     ],
@@ -60,17 +70,28 @@ CONTRACT = Table(
 
 
 def build(feedback_daily: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
-    told = {n: sum((F.col(f"{action}_{n}d") for action in NEGATIVE), F.lit(0)) for n in WINDOWS}
-    rates = {f"negative_rate_{n}d": _rate(told[n], n, params.prior_negatives, params) for n in WINDOWS}
-    skipped = {
-        f"fast_skip_rate_{n}d": _rate(F.col(f"fast_skips_{n}d"), n, params.prior_fast_skips, params) for n in WINDOWS
-    }
+    rates = {}
+    for n in WINDOWS:
+        told, skipped = sum((F.col(f"{action}_{n}d") for action in NEGATIVE), F.lit(0)), F.col(f"fast_skips_{n}d")
+        rates[f"negative_rate_{n}d"] = F.when(F.col(f"_told_{n}d"), _rate(told, n, params.prior_negatives, params))
+        rates[f"fast_skip_rate_{n}d"] = F.when(
+            F.col(f"_skipped_{n}d"), _rate(skipped, n, params.prior_fast_skips, params)
+        )
     return (
         spread(feedback_daily, days, 28)
         .groupBy("ds", "kind", "id")
         .agg(*[summed(name, n).alias(f"{name}_{n}d") for name in SUMS for n in WINDOWS])
-        .withColumns(rates | skipped)
+        .join(F.broadcast(_of_market(feedback_daily, days)), "ds")
+        .withColumns(rates)
     )
+
+
+def _of_market(feedback_daily: DataFrame, days: DayRange) -> DataFrame:
+    """``ds``, and whether anybody told a refusal and skipped in each window: where nobody did, no rate is known."""
+    told = sum((F.col(action) for action in NEGATIVE), F.lit(0))
+    by_day = feedback_daily.groupBy("ds").agg(F.sum(told).alias("told"), F.sum("fast_skips").alias("skipped"))
+    known = {f"_{name}_{n}d": summed(name, n, "bigint") > 0 for name in ("told", "skipped") for n in WINDOWS}
+    return spread(by_day, days, 28).groupBy("ds").agg(*[known[name].alias(name) for name in known])
 
 
 def _rate(refused: SparkColumn, window: int, prior: float, params: Params) -> SparkColumn:

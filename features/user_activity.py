@@ -88,7 +88,12 @@ CONTRACT = Table(
         Column("days_since_active", "int", "Days since the last action, showing or answer to a survey.", "days"),
         Column("dwell_ms_7d", "bigint", "Time spent in 7 days.", "ms"),
         Column("amount_minor_28d", "bigint", "Amount bought in 28 days.", "minor"),
-        Column("ctr_28d", "double", "Clicks by showings over 28 days, smoothed by the prior.", digits=6),
+        Column(
+            "ctr_28d",
+            "double",
+            "Clicks by showings over 28 days, smoothed by the prior; null where nobody was shown anything.",
+            digits=6,
+        ),
         *[
             Column(name, "double", f"{top.capitalize()} by {bottom} over 28 days; null without {bottom}.", digits=6)
             for name, (top, bottom) in RATES.items()
@@ -136,18 +141,18 @@ CONTRACT = Table(
 
 def build(user_daily: DataFrame, half_life: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
     by_day = tuned(half_life, days, params.min_targets).withColumnRenamed("half_life_days", "tuned")
-    # data without logins, such as a shop's receipts, has none on any day
-    told = spread(user_daily.where("logins > 0"), days, params.active_days).select("ds").distinct()
     rows = (
         spread(user_daily, days, 28)
         .join(F.broadcast(by_day), "ds", "left")
-        .join(F.broadcast(told.withColumn("has_logins", F.lit(True))), "ds", "left")
+        .join(F.broadcast(_told(user_daily, days, params)), "ds", "left")
         .withColumn("weight", decay(F.coalesce("tuned", F.lit(params.half_life_days))))
     )
     did = acted() + sum(F.col(c) for c in ("favourites", "add_to_carts", "likes", "comments", "shares", "negatives"))
     clicks, shown = summed("clicks", 28, "double"), summed("impressions", 28, "double")
     logged_in, clicked = summed("logins", params.active_days), summed("clicks", params.active_days)
     is_active = (logged_in >= params.active_logins) & (clicked >= params.active_clicks)
+    # who clicked outside of any showing has a rate within [0, 1] all the same
+    ctr = (clicks + params.prior_clicks) / (F.greatest(shown, clicks) + params.prior_impressions)
     return rows.groupBy("ds", "user_id").agg(
         *[summed(name, n).alias(f"{name}_{n}d") for name in SUMS for n in WINDOWS],
         # a user has one row a day
@@ -156,11 +161,21 @@ def build(user_daily: DataFrame, half_life: DataFrame, *, days: DayRange, params
         F.min("age").alias("days_since_active"),
         summed("dwell_ms", 7, "bigint").alias("dwell_ms_7d"),
         summed("amount_minor", 28, "bigint").alias("amount_minor_28d"),
-        # data without impressions has clicks or sales all the same: the rate stays within [0, 1]
-        F.least(
-            F.lit(1.0), (clicks + params.prior_clicks) / (F.greatest(shown, clicks) + params.prior_impressions)
-        ).alias("ctr_28d"),
+        F.when(F.max("has_showings"), F.least(F.lit(1.0), ctr)).alias("ctr_28d"),
         *[F.try_divide(summed(top, 28), summed(bottom, 28)).alias(name) for name, (top, bottom) in RATES.items()],
         F.when(F.max("has_logins"), is_active).alias("is_active"),
         F.sum(acted() * F.col("weight")).alias("activity"),
+    )
+
+
+def _told(user_daily: DataFrame, days: DayRange, params: Params) -> DataFrame:
+    """``ds, has_logins, has_showings``: data such as a shop's receipts has neither on any day, and cannot say more."""
+    market = user_daily.groupBy("ds").agg(*[F.sum(name).alias(name) for name in ("logins", "impressions")])
+    return (
+        spread(market, days, 28)
+        .groupBy("ds")
+        .agg(
+            (summed("logins", params.active_days, "bigint") > 0).alias("has_logins"),
+            (summed("impressions", 28, "bigint") > 0).alias("has_showings"),
+        )
     )

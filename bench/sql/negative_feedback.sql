@@ -21,8 +21,8 @@ told AS (
 )
 SELECT
   * EXCLUDE (told_7d, told_28d),
-  (told_7d + 0.25) / (greatest(exposures_7d, told_7d) + 50.0) AS negative_rate_7d,
-  (told_28d + 0.25) / (greatest(exposures_28d, told_28d) + 50.0) AS negative_rate_28d,
-  (fast_skips_7d + 2.5) / (greatest(exposures_7d, fast_skips_7d) + 50.0) AS fast_skip_rate_7d,
-  (fast_skips_28d + 2.5) / (greatest(exposures_28d, fast_skips_28d) + 50.0) AS fast_skip_rate_28d
+  CASE WHEN sum(told_7d) OVER () > 0 THEN (told_7d + 0.25) / (greatest(exposures_7d, told_7d) + 50.0) END AS negative_rate_7d,
+  CASE WHEN sum(told_28d) OVER () > 0 THEN (told_28d + 0.25) / (greatest(exposures_28d, told_28d) + 50.0) END AS negative_rate_28d,
+  CASE WHEN sum(fast_skips_7d) OVER () > 0 THEN (fast_skips_7d + 2.5) / (greatest(exposures_7d, fast_skips_7d) + 50.0) END AS fast_skip_rate_7d,
+  CASE WHEN sum(fast_skips_28d) OVER () > 0 THEN (fast_skips_28d + 2.5) / (greatest(exposures_28d, fast_skips_28d) + 50.0) END AS fast_skip_rate_28d
 FROM told

@@ -162,6 +162,20 @@ def test_actions_without_showings_keep_rates_within_0_and_1(found):
     assert (found[3]["ctr_28d"], found[3]["negative_rate_28d"]) == (0.76, 0.75)
 
 
+def test_rates_that_no_item_of_the_market_has_are_not_known(spark):
+    # receipts alone: bought, never shown, never refused
+    found = stats(spark, [item(1), item(2)], [daily(1, clicks=3, targets=9, users=4, bought=9)])
+    assert {(i, r["ctr_28d"], r["negative_rate_28d"]) for i, r in found.items()} == {(1, None, None), (2, None, None)}
+    assert [r["is_eligible"] for r in found.values()] == [True, True]
+    # showings of the 28th day back make the click rate known, (0 + 4) / (1 + 100) and the prior; nothing was refused
+    found = stats(spark, [item(1), item(2)], [daily(1, "2024-03-01", shown=1), daily(1, "2024-02-29", negatives=9)])
+    assert (found[1]["ctr_28d"], found[2]["ctr_28d"]) == (round(4 / 101, 6), 0.04)
+    assert (found[1]["negative_rate_28d"], found[2]["negative_rate_28d"]) == (None, None)
+    # refusals without showings, (5 + 0) / (0 + 100): the item that nobody refused is at 0
+    found = stats(spark, [item(1), item(2)], [daily(1, negatives=5)])
+    assert [(found[i]["ctr_28d"], found[i]["negative_rate_28d"]) for i in (1, 2)] == [(None, 0.05), (None, 0.0)]
+
+
 def test_price_drop_is_against_the_highest_price_of_28_days(found):
     # 1 - 75 / 100; the price of 28 days ago is forgotten
     assert [found[i]["price_drop"] for i in (11, 12, 13, 14)] == [0.25, 0.0, 0.0, 0.0]

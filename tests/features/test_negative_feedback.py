@@ -50,6 +50,18 @@ def test_refusals_without_showings_keep_the_rate_below_1(feedback):
     assert row["negative_rate_28d"] == round(400.25 / 450, 6)
 
 
+def test_rates_that_nobody_in_the_market_gives_cause_to_know_are_null(feedback):
+    found = feedback(
+        ("2024-03-28", "item", 1, 50, 0, 0, 0, 0),
+        ("2024-03-21", "item", 2, 0, 1, 0, 0, 0),  # told 7 days ago: within 28 days, outside 7
+    )
+    rates = ("negative_rate_7d", "negative_rate_28d", "fast_skip_rate_7d", "fast_skip_rate_28d")
+    one, two = (tuple(found["2024-03-28", "item", i][name] for name in rates) for i in (1, 2))
+    # (0 + 0.25) / (50 + 50) and (1 + 0.25) / (max(0, 1) + 50); nobody skipped anything
+    assert one == (None, 0.0025, None, None)
+    assert two == (None, round(1.25 / 51, 6), None, None)
+
+
 def test_a_range_is_its_days_one_by_one(feedback):
     rows = [(f"2024-03-{d:02}", "user", 1, d, d % 2, 0, 1, d % 3) for d in range(1, 29)]
     days = DayRange(dt.date(2024, 3, 26), DS)

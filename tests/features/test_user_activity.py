@@ -83,6 +83,26 @@ def test_users_who_only_click_or_only_see(frame):
     assert set(found) == {1, 2}
 
 
+def test_no_user_has_a_click_rate_where_nobody_was_shown_anything(frame):
+    found = activity(frame, row(1, clicks=9, purchases=3), row(2, impressions=0, logins=1))
+    assert [found[u]["ctr_28d"] for u in (1, 2)] == [None, None]
+
+
+def test_showings_of_other_days_say_nothing_of_a_day_without(frame):
+    days = DayRange(dt.date(2024, 3, 27), dt.date(2024, 3, 29))
+    rows = [row(1, "2024-03-01", impressions=50), row(2, "2024-03-27", clicks=8)]
+    made = conform(CONTRACT, build(frame(SCHEMA, rows), frame(SCORES, []), days=days, params=Params()))
+    found = {(r["ds"].day, r["user_id"]): r["ctr_28d"] for r in made.collect()}
+    # (0 + 2) / (50 + 50) and (8 + 2) / (max(0, 8) + 50); the showing of the 1st is within 28 days until the 28th
+    assert found == {
+        (27, 1): 0.02,
+        (27, 2): round(10 / 58, 6),
+        (28, 1): 0.02,
+        (28, 2): round(10 / 58, 6),
+        (29, 2): None,
+    }
+
+
 def test_who_only_answered_a_survey_is_a_user_of_the_last_28_days(frame):
     # such a day has a row of silver.user_daily whose counts of actions are all 0
     found = activity(frame, row(1, "2024-03-01"), row(2, "2024-02-29"))
