@@ -1,7 +1,8 @@
 """``audit.drift``: which features of the day are not what they were, each with its owner and a verdict.
 
 The reference sets itself: all days with rows among the 28 before ds, at least 7, so that a whole week is in
-it. Until there are 7 the verdict is ``no_reference``, and of a handful of rows it is ``too_small``. A feature of 28
+it. What happened on the day itself, such as requests, is held against workdays or weekends, as ds is one. Until there
+are 7 days the verdict is ``no_reference``, and of a handful of rows it is ``too_small``. A feature of 28
 days grows for as long after a lake's first day, whatever people do: days on which its window was not full yet are no
 part of its reference, and while there are too few others the verdict is ``young``. Four
 questions are asked of each feature; the worst answer is its verdict, and ``reason`` names the questions that
@@ -28,11 +29,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
-from quality.feature_histograms import CATEGORY, CONTRACTS, MISSING, NUMBER, NUMBERS, REST, column_of
+from quality.feature_histograms import CATEGORY, CONTRACTS, MISSING, NUMBER, NUMBERS, REST, column_of, of_events
 from quality.lists import days_before, frame_of
 from quality.metrics.psi import psi, psi_by_chance, quantile_bins
 
@@ -74,7 +76,7 @@ CONTRACT = Table(
     name="audit.drift",
     group="audit",
     owner="quality",
-    description="Every feature of users, items and creators on ds against its own last 28 days, with a verdict.",
+    description="Every feature on ds against its own last 28 days, with a verdict.",
     columns=[
         Column("table", "string", "Table of the feature."),
         Column("feature", "string", "Its column; with the kind of row in brackets, where a table has several."),
@@ -153,8 +155,10 @@ Found = dict[tuple[str, str], tuple[Histogram, Reference]]
 def histograms_of(feature_histograms: DataFrame, ds: dt.date) -> Found:
     """Histogram and reference of every feature by table and name, in one query."""
     is_today = F.col("ds") == F.lit(ds)
-    window = with_full_windows(feature_histograms, ds).where(
-        F.col("ds").between(F.lit(days_before(ds, REFERENCE_DAYS)), F.lit(ds))
+    window = (
+        with_full_windows(feature_histograms, ds)
+        .where(F.col("ds").between(F.lit(days_before(ds, REFERENCE_DAYS)), F.lit(ds)))
+        .where(is_like(ds))
     )
     counts = ~is_today & F.col("full")
     buckets = window.groupBy("table", "feature", "kind", "bucket").agg(
@@ -199,6 +203,12 @@ def with_full_windows(feature_histograms: DataFrame, ds: dt.date) -> DataFrame:
     return feature_histograms.where(F.col("ds") >= F.lit(oldest)).withColumn(
         "full", (first == F.lit(oldest)) | (F.date_diff("ds", first) >= span - 1)
     )
+
+
+def is_like(ds: dt.date) -> SparkColumn:
+    """Whether a day may be compared with ds: what happened on a workday is like that of other workdays alone."""
+    events = [name for name, contract in CONTRACTS.items() if of_events(contract)]
+    return ~F.col("table").isin(events) | ((F.weekday("ds") >= 5) == F.lit(ds.weekday() >= 5))
 
 
 def spans() -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""``audit.feature_histograms``: the distribution of every feature of users, items and creators, day by day.
+"""``audit.feature_histograms``: the distribution of every feature, day by day.
 
 The compact base of drift: a month of it is a few hundred thousand rows, where the features themselves are
 many times that. Which features there are is read from the contracts of the package ``features``: a new table
@@ -24,6 +24,8 @@ import features
 from jobs.contract import Column, DayRange, Table, TableInput, in_set
 
 ENTITIES = ("user_id", "item_id", "creator_id", "id")
+OF_GROUPS = ("features.audience_affinity", "features.half_life")
+"""Figures of groups and of the system's own choice: a handful of rows, without a distribution."""
 SPLIT = "kind"
 """A key of that name says what a row is about: its values are features of their own, as ``share[brand]``."""
 NUMBERS = ("int", "bigint", "float", "double")
@@ -45,8 +47,13 @@ class Params:
 
 
 def feature_contracts() -> dict[str, Table]:
-    """Contracts of the tables ``features.*`` with a row a user, item or creator, or several, by name."""
-    return {c.name: c for c in features.contracts() if set(c.keys) & set(ENTITIES) and watched(c)}
+    """Contracts of the tables ``features.*`` with a column to watch, by name."""
+    return {c.name: c for c in features.contracts() if c.name not in OF_GROUPS and watched(c)}
+
+
+def of_events(contract: Table) -> bool:
+    """True where a row is something that happened, such as a request, and no user, item or creator with a past."""
+    return not set(contract.keys) & set(ENTITIES)
 
 
 def column_of(feature: str) -> str:

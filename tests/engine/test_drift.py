@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -46,16 +47,15 @@ def thing(ds, user, weight=1.0, size=1, seen_ms=None, colour="red", round_=True)
 # -- histograms ----------------------------------------------------------------------------------
 
 
-def test_every_table_of_users_items_and_creators_is_watched():
-    tables = {n.name: n.contract for n in discover().nodes.values() if n.name.startswith("features.")}
-    of_entities = {
-        name
-        for name, c in tables.items()
-        if isinstance(c, Table) and {"user_id", "item_id", "creator_id", "id"} & set(c.keys)
-    }
-    unwatched = {name for name in of_entities if not feature_histograms.watched(tables[name])}
-    assert set(CONTRACTS) == of_entities - unwatched and "features.user_activity" in CONTRACTS
+def test_every_table_of_features_is_watched_but_those_without_a_distribution():
+    nodes = [n for n in discover().nodes.values() if n.name.startswith("features.") and isinstance(n.contract, Table)]
+    # figures of groups, and tables of nothing but keys and days
+    but = {f"features.{name}" for name in ("audience_affinity", "half_life", "user_audience", "user_follows")}
+    but |= {n.name for n in nodes if not n.module.startswith("features.")}
+    assert set(CONTRACTS) == {n.name for n in nodes} - but
     assert {i.table for i in feature_histograms.CONTRACT.inputs} == set(CONTRACTS)
+    events = {name for name, contract in CONTRACTS.items() if feature_histograms.of_events(contract)}
+    assert events == {"features.request_context", "features.review_signals", "features.sentiment"}
 
 
 def test_keys_ids_and_lists_are_no_features():
@@ -230,6 +230,18 @@ def test_what_has_not_moved_is_ok(watch):
     }
 
 
+def test_what_happens_on_workdays_is_held_against_workdays(watch, monkeypatch):
+    # the 29th of March 2024 is a Friday; on the eight weekend days before it everything is round
+    requests = replace(THINGS, keys=["request_id"], columns=[*THINGS.columns, Column("request_id", "bigint", "Key.")])
+    weekends = days_of(lambda day, user: {"round_": user % 3 == 0 or dt.date(2024, 3, day).weekday() >= 5})
+    # 0.333 round instead of (20 * 0.333 + 8) / 28 = 0.524 of the reference
+    assert watch(weekends)["round"]["verdict"] == "warn"
+    monkeypatch.setitem(drift.CONTRACTS, THINGS.name, requests)
+    found = watch(weekends)
+    assert (found["round"]["verdict"], found["round"]["psi"]) == ("ok", 0)
+    assert watch(weekends, dt.date(2024, 3, 17))["round"]["verdict"] == "no_reference"
+
+
 def test_a_shifted_mean_is_found_and_named(watch):
     def shifted(day, user):
         return {"weight": round(math.exp(random.Random(user).gauss(1, 1)), 3)} if day == 29 else {}
@@ -302,7 +314,7 @@ def test_a_feature_is_held_against_days_on_which_its_window_was_full(frame):
 def test_a_table_looks_back_through_the_tables_that_it_reads():
     found = drift.spans()
     assert set(found) == set(CONTRACTS) and found["features.user_activity"] >= 28
-    reads = [(name, i) for name, c in CONTRACTS.items() for i in c.inputs if getattr(i, "table", name) in CONTRACTS]
+    reads = [(name, i) for name, c in CONTRACTS.items() for i in c.inputs if getattr(i, "table", None) in CONTRACTS]
     others = [(name, i) for name, i in reads if i.table != name]
     assert others and all(found[name] >= found[i.table] + i.days - 1 + i.lag for name, i in others)
 
