@@ -59,7 +59,7 @@ def review(settings: Settings, ds: dt.date, kind: str, owner_of: Any) -> list[di
     """Make findings of the days up to ``ds``, take in dropped flags, and see which models need an ethics review.
 
     A finding that is open already is not made again; one that was answered is opened again when the audit
-    still sees its cause after the answer.
+    still sees its cause on a day that it had not judged yet when it was answered.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def review(settings: Settings, ds: dt.date, kind: str, owner_of: Any) -> list[di
 
 
 def is_news(known: dict[str, Any] | None, made: dict[str, Any]) -> bool:
-    """Whether a finding is new, or is seen on a day after it was answered."""
+    """Whether a finding is new, or is seen on a day after the last that its answer knew."""
     return known is None or (known["status"] == ANSWERED and made["last_seen"] > known["ds"])
 
 
@@ -126,8 +126,16 @@ def findings(lake: Lake, rule: Rule, days: list[dt.date], kind: str, owner: str)
 # -- flags of people ---------------------------------------------------------------------------------
 
 
-def flag(lake: Lake, ds: dt.date, subject: str, said: str, person: str | None = None) -> dict[str, Any]:
-    """Open a finding for a bias that a person saw; returns its row."""
+def flag(
+    lake: Lake, ds: dt.date, subject: str, said: str, person: str | None = None, said_ms: int | None = None
+) -> dict[str, Any]:
+    """Open a finding for a bias that a person saw, again where it was answered before; returns the row that holds.
+
+    Parameters
+    ----------
+    said_ms
+        When it was said; now by default. What was said before an answer is answered by it.
+    """
     person = person or getpass.getuser()
     row = {
         "ds": ds,
@@ -143,13 +151,18 @@ def flag(lake: Lake, ds: dt.date, subject: str, said: str, person: str | None = 
         "person": person,
         "at_ms": now_ms(),
     }
-    if row["finding"] not in current(lake):
-        lake.append(ops.FINDING, [row])
+    known = current(lake).get(row["finding"])
+    if known is not None and (known["status"] == OPEN or (said_ms is not None and said_ms <= known["at_ms"])):
+        return known
+    lake.append(ops.FINDING, [row])
     return row
 
 
 def answer(lake: Lake, ds: dt.date, finding: str, text: str, person: str | None = None) -> dict[str, Any]:
     """Answer a finding.
+
+    The row's day is the last that the finding's audit has judged, since that is what the answer is about, whenever it
+    is given; a flag, which no audit saw, is answered on ``ds``.
 
     Raises
     ------
@@ -162,7 +175,8 @@ def answer(lake: Lake, ds: dt.date, finding: str, text: str, person: str | None 
     if known["status"] == ANSWERED:
         raise SettingsError(f"Finding {finding} is answered already: {known['answer']}.")
     answered = {"status": ANSWERED, "answer": text, "person": person or getpass.getuser(), "at_ms": now_ms()}
-    row = {**known, **answered, "ds": ds}
+    judged = [] if known["kind"] == FLAG else lake.days(known["subject"])
+    row = {**known, **answered, "ds": max(judged, default=ds)}
     lake.append(ops.FINDING, [row])
     return row
 
@@ -175,19 +189,21 @@ def drop_folder(settings: Settings) -> Path:
 def take_in_flags(settings: Settings) -> int:
     """Open a finding for every line of the dropped files; a line that was taken in before opens none.
 
+    A file that was written after a line of it was answered says that line again.
     A line that is no flag is quarantined (``ops.quarantine``, source ``flags``) with the reason, once; the others are
     taken in all the same.
     """
     lake, taken = Lake(settings), 0
     refused = {(row["file"], row["row"]) for row in lake.rows(ops.QUARANTINE.name, source=FLAGS).to_pylist()}
     for path in sorted(drop_folder(settings).glob("*.jsonl")):
-        day = dt.datetime.fromtimestamp(path.stat().st_mtime, dt.UTC).date()
+        written_ms = path.stat().st_mtime_ns // 1_000_000
+        day = dt.datetime.fromtimestamp(written_ms / 1000, dt.UTC).date()
         for at, text in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
             if not text.strip():
                 continue
             line, wrong = read_flag(text)
             if line is not None:
-                flag(lake, day, line["subject"], line["said"], line["person"])
+                flag(lake, day, line["subject"], line["said"], line["person"], written_ms)
                 taken += 1
             elif (path.name, text) not in refused:
                 refused.add((path.name, text))

@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import hashlib
 import json
+import os
 import zipfile
 from dataclasses import replace
 
@@ -77,6 +78,49 @@ def test_an_open_finding_is_not_made_again_and_an_answered_one_comes_back_only_b
     spread(lake, SUNDAY + dt.timedelta(days=1))
     [again] = reviews.review(settings, SUNDAY + dt.timedelta(days=1), "weekly", owner_of)
     assert again["finding"] == first["finding"] and reviews.current(lake)[again["finding"]]["status"] == "open"
+
+
+def test_an_answer_covers_the_days_that_were_judged_whenever_it_is_given(settings, lake):
+    spread(lake, BEFORE)
+    [first] = reviews.review(settings, BEFORE, "weekly", owner_of)
+    # the audit saw it once more while it was open; the answer comes a year after the data
+    spread(lake, SUNDAY)
+    answered = reviews.answer(lake, SUNDAY + dt.timedelta(days=365), first["finding"], "a campaign", "vera")
+    assert answered["ds"] == SUNDAY
+    assert reviews.review(settings, SUNDAY, "weekly", owner_of) == []
+    monday = SUNDAY + dt.timedelta(days=1)
+    spread(lake, monday)
+    [again] = reviews.review(settings, monday, "weekly", owner_of)
+    assert again["finding"] == first["finding"]
+
+
+def test_what_is_flagged_again_after_an_answer_is_open_again(lake):
+    first = reviews.flag(lake, BEFORE, "feed", "no local news", "ada")
+    # said twice while it is open, it keeps the day by which it is to be answered
+    assert reviews.flag(lake, SUNDAY, "feed", "no local news", "ada")["due"] == first["due"]
+    assert lake.rows(ops.FINDING.name).num_rows == 1
+    reviews.answer(lake, SUNDAY, first["finding"], "the place feed had not landed", "vera")
+    later = SUNDAY + dt.timedelta(days=60)
+    again = reviews.flag(lake, later, "feed", "no local news", "ada")
+    held = reviews.current(lake)[first["finding"]]
+    assert held["status"] == again["status"] == "open" and held["due"] == later + dt.timedelta(days=7)
+
+
+def test_a_dropped_file_says_a_line_again_only_where_it_is_written_after_the_answer(settings, lake):
+    path = reviews.drop_folder(settings) / "ngo.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"subject": "feed", "said": "one", "person": "ada"}) + "\n")
+    reviews.take_in_flags(settings)
+    [made] = reviews.current(lake).values()
+    answered = reviews.answer(lake, SUNDAY, made["finding"], "it is so", "vera")
+    reviews.take_in_flags(settings)
+    assert reviews.current(lake)[made["finding"]]["status"] == "answered"
+    os.utime(path, ns=(0, (answered["at_ms"] + 1) * 1_000_000))
+    for _ in range(2):
+        reviews.take_in_flags(settings)
+    # said, answered, said again
+    assert [r["status"] for r in lake.rows(ops.FINDING.name).to_pylist()].count("open") == 2
+    assert reviews.current(lake)[made["finding"]]["status"] == "open"
 
 
 def test_a_flag_is_tracked_from_open_to_answered(lake):
