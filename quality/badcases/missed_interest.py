@@ -14,7 +14,10 @@ from quality.badcases.detector import CANDIDATES, POLICY, RANKING, Detector
 
 @dataclass(frozen=True)
 class Params:
-    """``clicks`` in a row on one category that is not among the first ``top`` places shown on ``surface`` that day."""
+    """``clicks`` in a row on one category that is not among the first ``top`` places shown on ``surface`` that day.
+
+    Somebody who was shown none of these places was not served badly by them, and is no case.
+    """
 
     clicks: int = 5
     top: int = 10
@@ -23,7 +26,8 @@ class Params:
 
 DETECTOR = Detector(
     "missed_interest",
-    "A person clicked 5 times in a row on a category that none of the day's first 10 places of the feed had.",
+    "A person clicked 5 times in a row on a category that none of the first 10 places of the feed shown to them that "
+    "day had.",
     [
         TableInput("silver.events", optional=True),
         TableInput("silver.impressions", optional=True),
@@ -63,7 +67,8 @@ def detect(
         (F.col("surface") == params.surface) & (F.col("position") <= params.top)
     )
     seen = first_places.join(of_item, ["ds", "item_id"]).select("ds", "user_id", "category")
-    return runs.join(seen, ["ds", "user_id", "category"], "left_anti").select(
+    served = runs.join(first_places, ["ds", "user_id"], "left_semi")
+    return served.join(seen, ["ds", "user_id", "category"], "left_anti").select(
         "ds",
         "user_id",
         F.lit(None).cast("bigint").alias("item_id"),

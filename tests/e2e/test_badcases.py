@@ -186,7 +186,9 @@ class Planter:
         # items of the cases, each its own; those of clickbait have a cause already
         self.items_left = iter(self.rng.permutation(sorted(set(shown) - bait_of(world))).tolist())
 
-    def show(self, user: int, item: int, minute: int, slot: str = "organic", load_ms: int = 200) -> None:
+    def show(
+        self, user: int, item: int, minute: int, slot: str = "organic", load_ms: int = 200, place: int = 20
+    ) -> None:
         number = len(self.made.impressions)
         self.made.impressions.append(
             {
@@ -195,8 +197,8 @@ class Planter:
                 "item_id": self.items.at[item, "original_id"],
                 "at": f"{self.day}T04:{minute:02d}:00Z",
                 "surface": "feed",
-                # not among the first places, so that nothing else is about it
-                "position": 20,
+                # 20 is not among the first places, so that nothing else is about it
+                "position": place,
                 "slot_type": slot,
                 "terminal": "app",
                 "load_ms": load_ms,
@@ -252,6 +254,8 @@ class Planter:
         before = [tastes[n % len(tastes)] for n in range(10)]
         places = {"candidates": tastes, "ranking": [*before, missed], "policy": [missed, *tastes]}
         self.rank(user, places[cause])
+        # the feed that lacks the category
+        self.show(user, self.items.index[self.items["category"] == tastes[0]][0], 0, place=1)
         for minute, item in enumerate(self.items.index[self.items["category"] == missed][:5].tolist()):
             self.act(user, item, minute)
         self.made.truth["missed_interest", user, missed] = cause

@@ -143,6 +143,23 @@ def test_five_clicks_in_a_row_on_what_the_first_places_lack(found):
     assert evidence(row) == {"clicks_in_a_row": 5}
 
 
+@pytest.mark.parametrize(
+    ("shown", "cases"),
+    [
+        # the feed's showings did not land, or in a market without them never do
+        ([], []),
+        # person 7 never opened the feed; it was others, another day or only further down
+        ([showing(D, 7, 25, surface="search"), showing(D, 7, 25, position=11), showing(day(-1), 7, 25)], []),
+        ([showing(D, 8, 25)], []),
+        ([showing(D, 7, 25, position=10)], [7]),
+    ],
+)
+def test_an_interest_is_missed_only_where_places_were_shown(spark, shown, cases):
+    items = [(D, i, f"t{i}", "tea" if i in TEA else "music", "product", None) for i in (*TEA, *MUSIC)]
+    rows = detect(spark, None, [acted(D, 7, 10 + n, n) for n in range(5)], shown, items)
+    assert [r["user_id"] for r in rows if r["type"] == "missed_interest"] == cases
+
+
 def test_clicked_as_often_and_left_much_sooner(found):
     rows = {r["item_id"]: evidence(r) for r in found["title_party"]}
     assert set(rows) == {32, 33, 34, 40} and {r["user_id"] for r in found["title_party"]} == {None}
