@@ -28,7 +28,7 @@ from jobs.contract import ADDS_UP, FAIL, KNOWN_IN, Check, DayRange, Table, Table
 from jobs.errors import CheckFailed, ContractError
 from jobs.ops import DATA_QUALITY
 from jobs.runner import released
-from jobs.waivers import waived
+from jobs.waivers import NO_ANSWER, waived, was_answered
 from quality import anomalies
 from quality.data_docs import Page, publish_docs
 
@@ -115,8 +115,8 @@ def run_gate(runner: Runner, staged: Sequence[Staged], group: str, ds: dt.date) 
 
 
 def waiver_of(table: str, row: dict[str, Any], excused: Mapping[tuple[str, str], str]) -> str | None:
-    """The waiver of a failed check, where a person gave one."""
-    return None if row["success"] else excused.get((table, row["check"]))
+    """The waiver of a failed check, where a person gave one; nobody could excuse what a check did not say."""
+    return excused.get((table, row["check"])) if not row["success"] and was_answered(row) else None
 
 
 def stop_on_failure(rows: Sequence[dict[str, Any]], group: str, ds: dt.date) -> None:
@@ -366,7 +366,7 @@ def row_of(
 
 def unjudged(check: Check, why: str) -> dict[str, Any]:
     """A check without an answer: failed, whatever its verdict."""
-    return row_of(check.name, check.column, FAIL, False, f"no answer: {why}")
+    return row_of(check.name, check.column, FAIL, False, f"{NO_ANSWER}: {why}")
 
 
 def verdict(check: Check, result: Any | None) -> dict[str, Any]:

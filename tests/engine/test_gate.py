@@ -350,6 +350,22 @@ def test_only_the_named_check_passes(stage):
     assert "between" not in str(caught.value)
 
 
+def test_a_check_without_an_answer_has_no_waiver(stage, spark):
+    made = failing(stage)
+    waivers.waive(made.lake, "silver.acts", CLICKS.name, D2, D2, "the source mends it")
+    made.frames["silver.acts"] = spark.createDataFrame(GOOD, ddl(made.contracts["silver.acts"].schema)).drop("clicks")
+    with pytest.raises(CheckFailed, match="between.clicks.*no answer"):
+        made.gate()
+    kinds = not_null("kind").name
+    made = stage((table("silver.others", checks=[no_rows_where("nowhere > 1", "why")]), GOOD))
+    with pytest.raises(CheckFailed):
+        made.gate()
+    with pytest.raises(SettingsError, match="did not fail") as caught:
+        waivers.waive(made.lake, "silver.others", no_rows_where("nowhere > 1", "why").name, D2, D2, "why")
+    # what the first gate's other check found may be waived
+    assert kinds in str(caught.value) and "nowhere" not in str(caught.value).split("Failed:")[1]
+
+
 def test_a_waiver_ends(stage):
     made = failing(stage)
     waivers.waive(made.lake, "silver.acts", CLICKS.name, D2, D2, "the source mends it")
