@@ -6,7 +6,8 @@ first. *A day landed anew*: a file came after its day was taken in. *Rows came l
 ``ops.run``, where a group's rows appear at once: what a killed run did not finish is done again.
 
 Bronze and silver follow every night. Tables with windows are dearer and change little by a few rows: they follow once a
-week, or at once where more than a share of a day's rows changed (``Market.heal_weekday``, ``Market.heal_late_share``).
+week, or at once where more than a share of one table's rows of a day changed (``Market.heal_weekday``,
+``Market.heal_late_share``).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -216,7 +217,7 @@ def _earliest_event(lake: Lake, first: dt.date, last: dt.date) -> dt.date:
 
 @dataclass(frozen=True)
 class Change:
-    """How far a day's facts moved since its windows were built: rows that came or went, and their earliest arrival."""
+    """How far a table's day moved since its windows were built: rows that came or went, and their earliest arrival."""
 
     ds: dt.date
     moved: int
@@ -225,35 +226,41 @@ class Change:
 
     @property
     def share(self) -> float:
-        """Moved rows by all rows of the day."""
+        """Moved rows by all rows of the table's day."""
         return self.moved / max(1, self.rows)
 
 
 def changes(record: Record, tables: Iterable[str], days: DayRange) -> list[Change]:
-    """The days whose accounts are others than when the first of the tables' days was built that reads them."""
+    """The days whose accounts are others than when the first of the tables' days was built that reads them.
+
+    A day changed as far as the table of which the largest share moved: many rows of another one hide nothing.
+    """
     found = []
     for ds in days:
         readers = [[(day, at) for day, at in record.built.get(name, {}).items() if day >= ds] for name in tables]
         known = min((min(later)[1] for later in readers if later), default=None)
-        moved, rows = Counter[str](), 0
-        for accounts in record.accounts.get(ds, {}).values() if known is not None else ():
-            then: Account = next((account for at, account in reversed(accounts) if at <= known), {})
-            now = accounts[-1][1]
-            rows += sum(parts.get("written", 0) for parts in now.values())
-            for arrival in {*then, *now}:
-                before, after = (account.get(arrival, {}).get("written", 0) for account in (then, now))
-                moved[arrival] += abs(after - before)
-        if moved.total():
-            since = dt.date.fromisoformat(min(arrival for arrival, n in moved.items() if n))
-            found.append(Change(ds, moved.total(), rows, since))
+        accounts = record.accounts.get(ds, {}).values() if known is not None else ()
+        if moved := [change for each in accounts if (change := _change(ds, each, known)).moved]:
+            since = min(change.since for change in moved)
+            found.append(replace(max(moved, key=lambda change: change.share), since=since))
     return found
+
+
+def _change(ds: dt.date, accounts: list[tuple[int, Account]], known: int) -> Change:
+    """How far the newest of a table's accounts is from what it was when a reader knew it."""
+    then: Account = next((account for at, account in reversed(accounts) if at <= known), {})
+    now = accounts[-1][1]
+    written = {a: [account.get(a, {}).get("written", 0) for account in (then, now)] for a in {*then, *now}}
+    moved = {arrival: abs(after - before) for arrival, (before, after) in written.items()}
+    since = min((dt.date.fromisoformat(arrival) for arrival, n in moved.items() if n), default=ds)
+    return Change(ds, sum(moved.values()), sum(after for _, after in written.values()), since)
 
 
 def windowed_range(record: Record, lake: Lake, tables: Iterable[str], days: DayRange) -> DayRange:
     """The days for which tables with windows are built in the night of ``days``, the missing ones before it included.
 
     What changed is followed once a week, whatever became of the week's night; at once where it is more than the
-    market's share of a day; and where later days derive from what is built now.
+    market's share of a table's day; and where later days derive from what is built now.
     """
     market = lake.settings.market
     missing = record.missing(tables, days.first) or days.first
