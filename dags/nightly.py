@@ -100,7 +100,7 @@ def failed(context: Any) -> None:
     params, ti = context["params"], context["ti"]
     day = steps.resolve_ds(params, context.get("ds"))
     error = " ".join(str(context.get("exception") or "no reason given").split())[:500]
-    steps.task_failed(day, params["market"], ti.task_id, context["task"].owner, error)
+    steps.task_failed(day, params["market"], ti.task_id, context["task"].owner, error, context["run_id"])
 
 
 @task.sensor(mode="reschedule", poke_interval=60, timeout=24 * 3600, execution_timeout=timedelta(minutes=5))
@@ -165,7 +165,8 @@ def report(day: str) -> str:
     """Write the night's report; returns where it is."""
     from jobs import steps
 
-    return steps.write_report(day, get_current_context()["params"]["market"])
+    context = get_current_context()
+    return steps.write_report(day, context["params"]["market"], context["run_id"])
 
 
 class TrainIfDue(TriggerDagRunOperator):

@@ -412,7 +412,7 @@ def night(ds: str, market: str, run_id: str, say=log.info) -> dict[str, Any]:
         run_group("audit", ds, market, run_id, spark=spark)
     finally:
         spark.stop()
-    write_report(ds, market)
+    write_report(ds, market, run_id)
     return release
 
 
@@ -446,19 +446,19 @@ def build_range(
         run_gate(group, last, market, run_id, spark=spark)
 
 
-def write_report(ds: str, market: str) -> str:
+def write_report(ds: str, market: str, run_id: str) -> str:
     """Write the report of a night that is done and send its alerts, owed ones too; returns the report's path."""
     from jobs import alerts, report
 
     settings = load_settings(market)
-    made = report.night_report(settings, ds)
+    made = report.night_report(settings, ds, run_id)
     path = report.write_report(settings, made)
     alerts.alert_night(settings, made)
     alerts.send_owed(settings)
     return str(path)
 
 
-def task_failed(ds: str, market: str, task: str, owner: str, error: str) -> str:
+def task_failed(ds: str, market: str, task: str, owner: str, error: str, run_id: str) -> str:
     """Write the report of a night that a task stopped, and page the task's owner too; returns the report's path.
 
     The digest waits until the night is done.
@@ -468,7 +468,7 @@ def task_failed(ds: str, market: str, task: str, owner: str, error: str) -> str:
     settings = load_settings(market)
     failure = alerts.of_failure(settings, ds, task, owner, error)
     try:
-        made = report.night_report(settings, ds)
+        made = report.night_report(settings, ds, run_id)
         path = report.write_report(settings, made)
     except Exception:
         # the report may be what failed: its owner is told all the same

@@ -1,6 +1,7 @@
-"""The nightly reports in Airflow's own pages: for who may read the DAG ``nightly``, and below the reports' folder only.
+"""The nightly reports and Data Docs in Airflow's own pages: for who may read the DAG ``nightly``, and nothing else.
 
-Without a login the answer is 401, for a user without access to the DAG 403.
+Without a login the answer is 401, for a user without access to the DAG 403. Addresses are those of the files below
+the installation's folder, so that links between pages hold in both places.
 """
 
 from __future__ import annotations
@@ -17,56 +18,64 @@ from fastapi.responses import FileResponse, RedirectResponse
 from starlette.responses import Response
 
 DAG = "nightly"
-PREFIX = "/nightjar/reports"
+PREFIX = "/nightjar"
+REPORTS = f"{PREFIX}/reports"
 MARKET = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PAGE = re.compile(r"index\.html|\d{4}-\d{2}-\d{2}\.html")
 RUN_ID = re.compile(r"[A-Za-z0-9_.:+~-]+")
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""The library's pages ask other hosts for scripts, which must not run where somebody is logged in to Airflow."""
 
 app = FastAPI(title="Nightjar reports", dependencies=[Depends(requires_access_dag(method="GET", param_dag_id=DAG))])
 
 
-def folder() -> Path:
-    """Where the reports of all markets are."""
-    return Path(os.environ.get("NIGHTJAR_HOME", ".nightjar")).resolve() / "reports"
+def folder(name: str) -> Path:
+    """A folder of the installation that has a folder of pages a market."""
+    return Path(os.environ.get("NIGHTJAR_HOME", ".nightjar")).resolve() / name
 
 
-def found(market: str, page: str) -> Path:
-    """The file of a page.
-
-    Names are matched against what the report writes, so no name leads out of the folder; a link that leads
-    out of it is refused as well.
-    """
-    root = folder()
+def found(root: Path, market: str, page: str) -> Path:
+    """The file of a page below the market's folder; whatever leads out of it, by dots or by a link, is refused."""
     path = root / market / page
-    if not MARKET.fullmatch(market) or not PAGE.fullmatch(page) or not path.is_file():
-        raise HTTPException(404, "There is no such report.")
-    if not path.resolve().is_relative_to(root):
-        raise HTTPException(404, "There is no such report.")
+    if not MARKET.fullmatch(market) or path.suffix != ".html" or not path.is_file():
+        raise HTTPException(404, "There is no such page.")
+    if not path.resolve().is_relative_to(root / market):
+        raise HTTPException(404, "There is no such page.")
     return path
 
 
-@app.get("/")
+@app.get("/reports/")
 def start() -> Response:
     """The index of the market that the installation is for."""
-    return RedirectResponse(f"{PREFIX}/{os.environ.get('NIGHTJAR_MARKET', 'demo')}/index.html")
+    return RedirectResponse(f"{REPORTS}/{os.environ.get('NIGHTJAR_MARKET', 'demo')}/index.html")
 
 
-@app.get("/run/{run_id}")
+@app.get("/reports/run/{run_id}")
 def of_run(run_id: str) -> Response:
-    """The report of a run of the DAG, by the release that it made; the index where it made none."""
+    """The report of a run of the DAG, which names its runs; the index where none does."""
     if not RUN_ID.fullmatch(run_id):
         raise HTTPException(404, "There is no such run.")
-    for path in sorted(folder().glob("*/????-??-??.json"), reverse=True):
-        release = json.loads(path.read_text(encoding="utf-8")).get("release") or {}
-        if release.get("run_id") == run_id:
-            return RedirectResponse(f"{PREFIX}/{path.parent.name}/{path.stem}.html")
+    for path in sorted(folder("reports").glob("*/????-??-??.json"), reverse=True):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        # a report of an earlier version has the run of its release alone
+        if run_id in report.get("run_ids", [(report.get("release") or {}).get("run_id")]):
+            return RedirectResponse(f"{REPORTS}/{path.parent.name}/{path.stem}.html")
     return start()
 
 
-@app.get("/{market}/{page}")
-def page(market: str, page: str) -> Response:
-    """A page as it was written."""
-    return FileResponse(found(market, page), media_type="text/html")
+@app.get("/reports/{market}/{page}")
+def report(market: str, page: str) -> Response:
+    """A page as it was written; only what the report writes is one."""
+    if not PAGE.fullmatch(page):
+        raise HTTPException(404, "There is no such page.")
+    return FileResponse(found(folder("reports"), market, page), media_type="text/html")
+
+
+@app.get("/data_docs/{market}/{page:path}")
+def data_docs(market: str, page: str) -> Response:
+    """A page of a market's Data Docs as the gate wrote it, without scripts and without other hosts."""
+    path = found(folder("data_docs"), market, page)
+    return FileResponse(path, media_type="text/html", headers={"Content-Security-Policy": POLICY})
 
 
 class NightjarReports(AirflowPlugin):
@@ -77,14 +86,14 @@ class NightjarReports(AirflowPlugin):
     external_views = [
         {
             "name": "Nightly reports",
-            "href": f"{PREFIX}/",
+            "href": f"{REPORTS}/",
             "destination": "nav",
             "category": "browse",
             "url_route": "nightjar-reports",
         },
         {
             "name": "Nightly report",
-            "href": f"{PREFIX}/run/{{RUN_ID}}",
+            "href": f"{REPORTS}/run/{{RUN_ID}}",
             "destination": "dag_run",
             "url_route": "nightjar-report",
         },

@@ -24,7 +24,7 @@ from jobs.settings import Settings
 __all__ = ["Problem", "night_report", "render_html", "render_text", "reports_folder", "write_report"]
 
 
-def night_report(settings: Settings, ds: dt.date | str) -> dict[str, Any]:
+def night_report(settings: Settings, ds: dt.date | str, run_id: str = "") -> dict[str, Any]:
     """Everything that a person wants to know of the night of ``ds``.
 
     Parameters
@@ -33,15 +33,17 @@ def night_report(settings: Settings, ds: dt.date | str) -> dict[str, Any]:
         Gives home, lake, landing zone and market.
     ds
         The night's day.
+    run_id
+        The run of the night that asks for it, so that the report leads to the run and the run to the report.
 
     Returns
     -------
     dict
-        Plain data: ``market, ds, currency``, a key a section, ``problems`` (the gravest first) and
+        Plain data: ``market, ds, currency, run_ids``, a key a section, ``problems`` (the gravest first) and
         ``verdict``. A part that does not exist is None or empty.
     """
     day = dt.date.fromisoformat(ds) if isinstance(ds, str) else ds
-    night = Night(settings, day)
+    night = Night(settings, day, run_id)
     parts = {section.name: section.gather(night) for section in all_sections()}
     problems = [
         {"section": section.name, **asdict(problem)}
@@ -50,7 +52,8 @@ def night_report(settings: Settings, ds: dt.date | str) -> dict[str, Any]:
     ]
     problems.sort(key=lambda p: p["severity"])  # stable: fail before warn, then the order of the page
     market = settings.market
-    report = {"market": market.name, "ds": str(day), "currency": market.currency, **parts, "problems": problems}
+    report = {"market": market.name, "ds": str(day), "currency": market.currency, "run_ids": night.run_ids}
+    report |= {**parts, "problems": problems}
     return {**report, "verdict": verdict_of(report)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,10 +26,13 @@ class Night:
         Gives home, lake, landing zone and market.
     day
         The night's day.
+    run_id
+        The run that the report is written by; empty where it is only looked at.
     """
 
     settings: Settings
     day: dt.date
+    run_id: str = ""
 
     @cached_property
     def lake(self) -> Lake:
@@ -74,6 +78,19 @@ class Night:
     def releases(self) -> list[dict[str, Any]]:
         """Every release row, oldest first."""
         return sorted(self.lake.rows(ops.RELEASE.name).to_pylist(), key=lambda r: r["sequence"])
+
+    @cached_property
+    def run_ids(self) -> list[str]:
+        """The runs of this night, the latest last: of its releases, of earlier reports on it, and the one given.
+
+        A run that failed made no release, nor did one that found its lists released already; and a patch is a run of
+        another kind.
+        """
+        made = [r["run_id"] for r in self.releases if r["ds"] == self.day and r["kind"] in ("nightly", "backfill")]
+        written = self.settings.home / "reports" / self.settings.market.name / f"{self.day}.json"
+        told = json.loads(written.read_text(encoding="utf-8")).get("run_ids", []) if written.is_file() else []
+        # what is named again moves to the end
+        return [*dict.fromkeys(run for run in reversed([*made, *told, self.run_id]) if run)][::-1]
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:

@@ -26,7 +26,8 @@ def main() -> None:
             user = SimpleAuthManagerUser(username=role, role=None if role == "nobody" else role)
             headers["Authorization"] = f"Bearer {get_auth_manager().generate_jwt(user)}"
         answer = client.get(path, headers=headers)
-        answers.append([answer.status_code, answer.headers.get("location", ""), answer.text[:2000]])
+        told = [answer.headers.get(name, "") for name in ("location", "content-security-policy")]
+        answers.append([answer.status_code, told[0], answer.text[:2000], told[1]])
     print(json.dumps(answers))
 
 

@@ -34,6 +34,7 @@ def test_the_model_is_pinned_after_training_and_before_the_lists(night: dict[str
     names = [(name, *args[:1]) for name, args, _ in night["calls"]]
     assert names.index(("training_due", DAY)) < names.index(("pin_model", DAY)) < names.index(("run_group", "fit"))
     assert names[-1] == ("write_report", DAY)
+    assert calls(night, "write_report") == [([DAY, "shop", night["run_id"]], {})]
 
 
 def test_events_of_assets_carry_day_market_and_rows(night: dict[str, Any]) -> None:
@@ -48,8 +49,9 @@ def test_events_of_assets_carry_day_market_and_rows(night: dict[str, Any]) -> No
 def test_a_task_that_failed_for_good_leaves_a_report_and_pages_its_owner_once(stopped_night: dict[str, Any]) -> None:
     assert stopped_night["state"] == "failed"
     calls = [(args, kwargs) for name, args, kwargs in stopped_night["calls"] if name == "task_failed"]
-    [([day, market, task, owner, error], _)] = calls
+    [([day, market, task, owner, error, run_id], _)] = calls
     assert (day, market, task) == ("2024-03-14", "shop", "ingest.silver_gate")
+    assert run_id == stopped_night["run_id"]
     assert "platform" in owner
     assert error == "Stopped: silver, 2024-03-14."
     assert not [name for name, *_ in stopped_night["calls"] if name == "publish_release"]

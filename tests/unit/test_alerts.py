@@ -170,7 +170,7 @@ def installed(home, receiver):
 def test_a_night_that_was_stopped_pages_by_its_step_and_watch_pays_what_is_owed(installed, receiver):
     receiver.status = 500
     with pytest.raises(ServiceError):
-        steps.task_failed(DAY, "shop", "ingest.silver", "platform", "boom")
+        steps.task_failed(DAY, "shop", "ingest.silver", "platform", "boom", "manual__1")
     receiver.status, receiver.seen = 200, []
     # what stopped the night and that there is no release, to one owner; and that a newer night is late
     assert steps.watch("shop") == 3
@@ -193,7 +193,7 @@ def test_a_task_of_another_dag_pages_once_a_day(installed, receiver):
 def test_the_report_that_cannot_be_written_pages_all_the_same(installed, receiver, monkeypatch):
     monkeypatch.setattr("jobs.report.night_report", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        steps.task_failed(DAY, "shop", "audit.report", "platform", "division by zero")
+        steps.task_failed(DAY, "shop", "audit.report", "platform", "division by zero", "manual__1")
     assert [body["alerts"][0]["table"] for _, _, body in receiver.seen] == ["audit.report"]
 
 

@@ -311,6 +311,54 @@ def test_the_index_lists_nights_of_any_version(settings, lake):
     assert index.index("2024-03-15.html") < index.index("2024-03-01.html") and f"{DAY}-x" in index
 
 
+def written(settings, run_id=""):
+    """A night's report as its run writes it; where it leads to, by what is there."""
+    report = night_report(settings, DAY, run_id)
+    write_report(settings, report)
+    return {step["what"]: step.get("page", step["how"]) for step in report["next_steps"]}
+
+
+def test_a_report_and_its_night_s_runs_lead_to_each_other(settings, lake, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.shop/")
+    run = "https://airflow.shop/dags/nightly/runs/"
+    # a night that fails has a run, too, and no release; its rerun makes one
+    assert written(settings, "manual__0")["The run in Airflow"] == f"{run}manual__0"
+    released(lake, DAY, 1)
+    assert written(settings, "manual__1")["The run in Airflow"] == f"{run}manual__1"
+    # a patch is the work of another DAG
+    patch = {"ds": DAY, "release_id": "p", "kind": "patch", "sequence": 2, "tables": "{}", "at_ms": 2}
+    lake.append(ops.RELEASE, [{**patch, "run_id": "scheduled__of_feedback"}])
+    assert written(settings)["The run in Airflow"] == f"{run}manual__1"
+    # a rerun that finds its lists released already
+    assert written(settings, "manual__2")["The run in Airflow"] == f"{run}manual__2"
+    # who writes it by hand is no run of Airflow's
+    assert written(settings, "night-1")["The run in Airflow"] == f"{run}manual__2"
+    assert night_report(settings, DAY)["run_ids"] == ["manual__0", "manual__1", "manual__2", "night-1"]
+
+
+def test_addresses_are_those_that_the_installation_says(settings, lake, monkeypatch):
+    pin = {"ds": DAY, "role": "ranker", "model": "shop-ranker", "version": "3", "path": "", "run_id": "r", "at_ms": 6}
+    lake.append(ops.MODEL_PIN, [pin])
+    assert not {"Airflow", "MLflow"} & set(written(settings))
+    monkeypatch.setenv("NIGHTJAR_MLFLOW_PAGES", "http://127.0.0.1:5000")
+    steps = written(settings)
+    assert steps["MLflow"] == "http://127.0.0.1:5000" and "Airflow" not in steps
+    assert steps["The model's version in MLflow"] == "http://127.0.0.1:5000/#/models/shop-ranker/versions/3"
+
+
+def test_pages_are_linked_as_they_lie_to_each_other(settings):
+    docs = settings.home / "data_docs" / "shop" / "index.html"
+    docs.parent.mkdir(parents=True)
+    docs.touch()
+    steps = written(settings)
+    page = settings.home / "reports" / "shop" / f"{DAY}.html"
+    for what, file in (("Every check of every gate", docs), ("This report as a page", page)):
+        assert (page.parent / steps[what]).resolve() == file.resolve()
+        assert f'<a href="{steps[what]}">' in page.read_text()
+    # a browser opens no file from a page of Airflow's; a terminal does
+    assert "file:" not in page.read_text() and docs.as_uri() in render_text(night_report(settings, DAY))
+
+
 def test_what_brings_a_few_rows_a_day_is_not_silent_for_want_of_one():
     week = [str(DAY - dt.timedelta(days=n)) for n in range(1, 8)]
     rows = of_day(DAY, {"few": dict.fromkeys(week, 6), "many": dict.fromkeys(week, 7)})

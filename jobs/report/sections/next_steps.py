@@ -1,7 +1,12 @@
-"""Where to look next: pages that exist, services that answer, commands."""
+"""Where to look next: pages that exist, services that answer, commands.
+
+The page is read as a file and in Airflow (`plugins/reports.py`), where a browser refuses to open a file. So it leads
+to other pages of the installation by relative addresses, which are the same in both places.
+"""
 
 from __future__ import annotations
 
+import os
 from html import escape
 from pathlib import Path
 from urllib.parse import quote
@@ -9,35 +14,37 @@ from urllib.parse import quote
 from jobs.errors import ServiceError
 from jobs.report.night import Night
 from jobs.report.section import Section
-from jobs.report.sections import model, release
+from jobs.report.sections import model
 from jobs.report.terminal import WIDTH, plain, wrapped
 
 BY_AIRFLOW = ("manual__", "scheduled__", "backfill__")
-ADDRESSES = ("http://127.0.0.1", "http://localhost", "file://")
+SAID = {"Airflow": "AIRFLOW__API__BASE_URL", "MLflow": "NIGHTJAR_MLFLOW_PAGES"}
+"""Variables that say under which address people open a service; without them that of the embedded one."""
 
 
 def gather(night: Night) -> list[dict[str, str]]:
+    """What there is to see and how; ``page`` is its address relative to the report's, where it is another page."""
     home, market, day = night.settings.home, night.settings.market.name, night.day
-    steps = of_services(night, dict(services(home)))
-    docs = home / "data_docs" / market / "index.html"
-    if docs.is_file():
-        steps.append(("Every check of every gate", docs.as_uri()))
-    steps += [
-        ("This report as a page", (home / "reports" / market / f"{day}.html").as_uri()),
+    steps = [{"what": what, "how": how} for what, how in of_services(night, dict(services(home)))]
+    docs, own = Path("data_docs", market, "index.html"), Path("reports", market, f"{day}.html")
+    if (home / docs).is_file():
+        steps.append({"what": "Every check of every gate", "how": (home / docs).as_uri(), "page": f"../../{docs}"})
+    steps.append({"what": "This report as a page", "how": (home / own).as_uri(), "page": own.name})
+    commands = [
         ("Lists as people see them", f"nightjar show serving.recommendations --ds {day} --limit 20"),
         ("Rows that were refused, and why", f"nightjar quarantine --ds {day}"),
         ("All releases; go back to one", "nightjar releases; nightjar rollback"),
         ("What a table is made of", "nightjar lineage serving.recommendations"),
     ]
-    return [{"what": what, "how": how} for what, how in steps]
+    return steps + [{"what": what, "how": how} for what, how in commands]
 
 
 def of_services(night: Night, running: dict[str, str]) -> list[tuple[str, str]]:
     """The night's own pages in Airflow and MLflow, where these answer."""
-    made, pinned = release.gather(night), model.gather(night)
+    pinned, runs = model.gather(night), [run for run in night.run_ids if run.startswith(BY_AIRFLOW)]
     steps = list(running.items())
-    if "Airflow" in running and made and made["run_id"].startswith(BY_AIRFLOW):
-        steps.append(("The run in Airflow", f"{running['Airflow']}/dags/nightly/runs/{quote(made['run_id'])}"))
+    if "Airflow" in running and runs:
+        steps.append(("The run in Airflow", f"{running['Airflow']}/dags/nightly/runs/{quote(runs[-1])}"))
     if "MLflow" in running and pinned and pinned["model"]:
         named = f"{quote(pinned['model'])}/versions/{quote(pinned['version'])}"
         steps.append(("The model's version in MLflow", f"{running['MLflow']}/#/models/{named}"))
@@ -45,28 +52,31 @@ def of_services(night: Night, running: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def services(home: Path) -> list[tuple[str, str]]:
-    """Names and addresses of the services that answer and that a person can open."""
+    """Names and addresses of the services that a person can open: as the installation says, or embedded and ready."""
     from jobs.services import status
 
+    said = [(name, os.environ.get(variable, "").rstrip("/")) for name, variable in SAID.items()]
     try:
         running = status(home=home)
     except ServiceError:
-        return []
-    pages = {"airflow": "Airflow", "mlflow": "MLflow"}
-    return [
-        (pages[s.service], s.url.rstrip("/"))
+        running = []
+    pages = {name.lower(): name for name in SAID}
+    found = {
+        pages[s.service]: s.url.rstrip("/")
         for s in running
         if s.service in pages and s.state == "ready" and s.url.startswith("http")
-    ]
+    }
+    return sorted((found | {name: address for name, address in said if address}).items())
 
 
 def html(steps: list[dict[str, str]]) -> str:
-    def how(said: str) -> str:
-        if said.startswith(ADDRESSES):
-            return f'<a href="{escape(said)}">{escape(said)}</a>'
-        return f"<code>{escape(said)}</code>"
+    def how(step: dict[str, str]) -> str:
+        address = step.get("page", step["how"])
+        if "page" in step or address.startswith(("http://", "https://")):
+            return f'<a href="{escape(address)}">{escape(address)}</a>'
+        return f"<code>{escape(address)}</code>"
 
-    return "<dl>" + "".join(f"<dt>{escape(s['what'])}</dt><dd>{how(s['how'])}</dd>" for s in steps) + "</dl>"
+    return "<dl>" + "".join(f"<dt>{escape(s['what'])}</dt><dd>{how(s)}</dd>" for s in steps) + "</dl>"
 
 
 def text(steps: list[dict[str, str]]) -> list[str]:
