@@ -21,7 +21,8 @@ is a folder:
 - Files: `.csv`, `.csv.gz`, `.jsonl`, `.jsonl.gz` (UTF-8) or `.parquet`. Names and number are free.
 - The manifest completes the delivery and names each file with its rows, bytes and SHA-256:
   `{"version": 1, "feed": "events", "ds": "2024-03-14", "rows": 2, "files": [{"name": "part-0.jsonl.gz", "rows": 2,
-  "bytes": 118, "sha256": "…"}]}`. `jobs.landing.write_manifest` writes it.
+  "bytes": 118, "sha256": "…"}]}`. `jobs.landing.write_manifest` writes it. Other rows than it
+  promises, also where it promises none, stop the day.
 - Landed files are immutable. A late file comes with a manifest of its own, `_manifest.<part>.json`. The next night
   reads it where its day is no further back than rows may be late; a file of an older day is read when that day is run.
 - A delivery during the day is a part named `intraday…` (`_manifest.intraday-1015.json`). The intraday run reads it

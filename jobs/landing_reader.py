@@ -43,7 +43,8 @@ def read_landing(spark: SparkSession, settings: Settings, name: str, days: DayRa
     groups: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[str]] = defaultdict(list)
     for file in files:
         verify(file)
-        if file.rows or file.path.name.endswith(".parquet"):
+        # what a manifest calls empty is read all the same where it holds rows: counting them shows who is right
+        if file.rows or _kind(file.path) == "parquet" or _has_rows(file.path):
             groups[_layout(declared, file.path)].append(str(file.path))
     frames = [_read(spark, declared, kind, header, paths) for (kind, header, _), paths in sorted(groups.items())]
     if not frames:
@@ -107,6 +108,15 @@ def _parquet_columns(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return tuple(schema.names), tuple(map(str, schema.types))
     except (OSError, ValueError) as error:
         raise LandingError(f"{path} is not a Parquet file ({error}): deliver it again.") from error
+
+
+def _has_rows(path: Path) -> bool:
+    """True where a text file has a line that is not blank, besides the header of CSV."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as handle:
+        if _kind(path) == "csv":
+            handle.readline()
+        return any(line.strip() for line in handle)
 
 
 def _csv_header(path: Path) -> tuple[str, ...]:

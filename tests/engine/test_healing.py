@@ -10,6 +10,7 @@ import pytest
 
 from jobs import steps
 from jobs.contract import DayRange
+from jobs.errors import CheckFailed
 from jobs.lake import Lake
 from jobs.landing import day_folder, write_manifest
 from jobs.planning import plan
@@ -51,6 +52,15 @@ def test_a_row_is_late_by_as_many_days_as_the_market_says(settings, lake):
     assert lake.counts("silver.events") == {str(D1): 2, str(D6): 1}
     refused = lake.rows("ops.quarantine", ["ds", "rule"]).to_pylist()
     assert refused == [{"ds": D6, "rule": "late"}]
+
+
+def test_a_full_file_that_its_manifest_calls_empty_stops_the_night(settings, lake):
+    folder = day_folder(settings.landing, "demo", "events", D1)
+    folder.mkdir(parents=True)
+    (folder / "part.jsonl").write_text(json.dumps(on(D1, 1)) + "\n")
+    write_manifest(folder, "events", D1, {"part.jsonl": 0})
+    with pytest.raises(CheckFailed, match=f"bronze.events {D1}: the manifests of events promise 0 rows, 1 were read"):
+        night(DayRange.day(D1))
 
 
 def test_a_file_that_landed_after_its_night_is_read_by_the_next_and_planned(settings, lake, caplog):

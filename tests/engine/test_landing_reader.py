@@ -217,6 +217,20 @@ def test_a_day_without_a_delivery_or_with_empty_files_has_no_rows(spark, place):
     assert made.columns == ["ds", *NAMES, "extra", "raw", "file"]
 
 
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "jsonl.gz"])
+def test_a_file_that_its_manifest_calls_empty_is_read_where_it_holds_rows(spark, place, kind):
+    folder = day_folder(place.landing, "demo", FEED, D1)
+    folder.mkdir(parents=True)
+    body = text_of(kind.removesuffix(".gz"), [row("s1"), row("s2")])
+    (folder / f"full.{kind}").write_bytes(gzip.compress(body) if kind.endswith(".gz") else body)
+    # a blank line is no row, and neither is a header
+    blank = b"survey_id\n\n" if kind.startswith("csv") else b"\n"
+    (folder / f"blank.{kind}").write_bytes(gzip.compress(blank) if kind.endswith(".gz") else blank)
+    (folder / f"nothing.{kind}").write_bytes(gzip.compress(b"") if kind.endswith(".gz") else b"")
+    write_manifest(folder, FEED, D1, {f"{name}.{kind}": 0 for name in ("full", "blank", "nothing")})
+    assert set(read(spark, place, D1)) == {"s1", "s2"}
+
+
 def test_a_late_part_is_read_beside_the_first(spark, place):
     land(place, D1, {"a.csv": [row("first")]})
     folder = land(place, D1, {"b.csv": [row("late")]}, part="late")
