@@ -83,14 +83,16 @@ def land(request: Request, say: Callable[[str], None]) -> str:
     """Import what a mapping names; simulate where the market is a simulated one; returns the market.
 
     A market is simulated where it has a truth, which imported data never have, or where it is the demo that a new
-    installation begins with. Any other market's nights run on what its sources have landed.
+    installation begins with. Its days that have landed are not landed again; later ones are where they are asked for.
+    Any other market's nights run on what its sources have landed.
     """
     home, market = home_dir(), request.market or default_market()
     if request.mapping is not None:
         return _import(request, say)
     simulated = (home / "truth" / market).is_dir()
     new_demo = market == DEMO and first_landed(landing_root(home), market) is None
-    if new_demo or (simulated and request.ds is not None):
+    asked = any(each is not None for each in (request.ds, request.users, request.days))
+    if new_demo or (simulated and asked):
         _simulate(request, market, say)
     return market
 
@@ -112,17 +114,15 @@ def _import(request: Request, say: Callable[[str], None]) -> str:
 
 
 def _simulate(request: Request, market: str, say: Callable[[str], None]) -> None:
-    """Land the small world; a later day asked for is landed too, as the logging policy's next days."""
-    from jobs.simulator import WorldConfig, demo_market, simulate
+    """Land the market's world, a small one where it is new; later days asked for are the logging policy's next days."""
+    from jobs.simulator import demo_market, simulate, world_of
 
-    options = {k: v for k, v in (("users", request.users), ("days", request.days)) if v is not None}
-    config = WorldConfig(market=market, **options)
-    settings_market = save_market(demo_market(config))
-    settings = load_settings(settings_market.name)
-    first = dt.date.fromisoformat(config.start)
+    config = world_of(home_dir() / "truth", market, users=request.users, days=request.days)
+    settings = load_settings(save_market(demo_market(config)).name)
     landed = landed_days(settings)
-    last = max(request.ds or first, first + dt.timedelta(days=config.days - 1))
-    begin = landed[-1] + dt.timedelta(days=1) if landed else first
+    whole = landed[-1] if landed and request.days is None else config.date(config.days - 1)
+    last = max(request.ds or whole, whole)
+    begin = landed[-1] + dt.timedelta(days=1) if landed else config.first_day
     if begin <= last:
         say(f"simulating {config.users} users from {begin} to {last}")
         simulate(config, settings.landing, settings.home / "truth", begin, last)

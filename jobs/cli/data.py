@@ -68,11 +68,11 @@ def do_import(options: argparse.Namespace) -> None:
 
 
 def do_simulate(options: argparse.Namespace) -> None:
-    from jobs.settings import load_settings, save_market
-    from jobs.simulator import WorldConfig, demo_market, simulate
+    from jobs.settings import default_market, home_dir, load_settings, save_market
+    from jobs.simulator import demo_market, simulate, world_of
 
-    given = {k: getattr(options, k) for k in ("users", "items", "creators", "days", "seed", "market")}
-    config = WorldConfig(**{k: v for k, v in given.items() if v is not None})
+    given = {k: getattr(options, k) for k in ("users", "items", "creators", "days", "seed")}
+    config = world_of(home_dir() / "truth", default_market(), **given)
     settings = load_settings(save_market(demo_market(config)).name)
     released = None
     if options.policy == "released":

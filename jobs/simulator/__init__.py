@@ -3,6 +3,7 @@
 from jobs.simulator.config import WorldConfig, demo_market
 from jobs.simulator.policy import ReleasedLists
 from jobs.simulator.run import simulate
+from jobs.simulator.truth import world_of
 from jobs.simulator.world import World
 
-__all__ = ["ReleasedLists", "World", "WorldConfig", "demo_market", "simulate"]
+__all__ = ["ReleasedLists", "World", "WorldConfig", "demo_market", "simulate", "world_of"]

@@ -13,8 +13,9 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,24 @@ from jobs.simulator.vocabulary import CATEGORY_NAMES
 from jobs.simulator.world import World
 
 _WHY = ("late", "too_late", "duplicates", "refunds")
+
+
+def world_of(truth: Path, market: str, **given: Any) -> WorldConfig:
+    """The world of a market: what is given (``None`` is not), else what its truth says, else the defaults.
+
+    Raises
+    ------
+    SettingsError
+        What is given is not what the market's world was made with.
+    """
+    path = Path(truth) / market / "world.json"
+    recorded = json.loads(path.read_text())["config"] if path.exists() else {}
+    known = {field.name: recorded.get(field.name) for field in fields(WorldConfig)} | {"market": market}
+    known |= {name: value for name, value in given.items() if value is not None}
+    config = WorldConfig(**{name: value for name, value in known.items() if value is not None})
+    if recorded:
+        Truth(truth, config).open()
+    return config
 
 
 class Truth:

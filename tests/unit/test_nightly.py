@@ -7,6 +7,7 @@ import datetime as dt
 import pytest
 
 from jobs import nightly, steps
+from jobs.cli import main
 from jobs.contract import Table
 from jobs.errors import LandingError, SettingsError
 from jobs.lake import Lake
@@ -14,6 +15,7 @@ from jobs.landing import day_folder, landed_days, write_manifest
 from jobs.nightly import FEATURE_DAYS, Request, history, land, plan_nights
 from jobs.ops import RELEASE, RUN
 from jobs.settings import Market, load_settings, save_market
+from jobs.simulator import WorldConfig, simulate, world_of
 
 FIRST = dt.date(2024, 3, 1)
 
@@ -50,6 +52,39 @@ def test_a_day_of_a_simulated_market_is_simulated(home, simulated):
     delivered("demo", 1)
     (home / "truth" / "demo").mkdir(parents=True)
     assert land(Request(ds=day(9)), print) == "demo" and simulated == ["demo"]
+
+
+def world(home, market: str, days: int = 2) -> WorldConfig:
+    """A simulated market whose world is none of the defaults."""
+    config = WorldConfig(users=20, items=220, creators=22, days=days, seed=3, market=market, requests_per_user_day=0.5)
+    save_market(Market(market, timezone=config.timezone))
+    simulate(config, home / "landing", home / "truth")
+    return config
+
+
+def test_the_next_day_of_a_world_is_of_that_world(home, monkeypatch):
+    config = world(home, "town")
+    assert land(Request(ds=day(2), market="town"), print) == "town"
+    # that day and none of the 14 that a new world begins with
+    assert landed_days(home / "landing", "town", "items") == [day(0), day(1), day(2)]
+    assert vars(world_of(home / "truth", "town", days=2)) == vars(config)
+    assert land(Request(days=4, market="town"), print) == "town"
+    assert landed_days(home / "landing", "town", "items")[-1] == day(3)
+    monkeypatch.setenv("NIGHTJAR_MARKET", "town")
+    assert main(["simulate", "--from", str(day(4)), "--to", str(day(4))]) == 0
+    assert landed_days(home / "landing", "town", "items")[-1] == day(4)
+
+
+def test_a_world_of_other_users_than_asked_for_is_an_error_that_names_them(home, capsys):
+    world(home, "town", days=1)
+    for asked in (Request(market="town", users=500, ds=day(1)), Request(market="town", users=500)):
+        with pytest.raises(SettingsError, match="town is the truth of a world with other users: use that"):
+            land(asked, print)
+    assert main(["simulate", "--market", "town", "--seed", "4", "--items", "220"]) == 1
+    assert "a world with other seed: use" in capsys.readouterr().err
+    # what is given and true is no contradiction
+    assert land(Request(market="town", users=20, ds=day(1)), print) == "town"
+    assert landed_days(home / "landing", "town", "items") == [day(0), day(1)]
 
 
 @pytest.mark.parametrize("market", ["shop", "demo"])
