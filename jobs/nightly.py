@@ -75,7 +75,7 @@ def nightly(request: Request) -> int:
     up(on_event=say)
     build_history(settings, nights[0], say)
     failed = run_nights(settings, nights, say)
-    print_report(settings, nights[-1])
+    print_report(settings, failed or nights[-1])
     return 1 if failed else 0
 
 
@@ -195,8 +195,8 @@ def ready(home: Path) -> AirflowClient:
     return api
 
 
-def run_nights(settings: Settings, nights: list[dt.date], say: Callable[[str], None]) -> bool:
-    """Run nights through Airflow, a day at a time; True when one failed."""
+def run_nights(settings: Settings, nights: list[dt.date], say: Callable[[str], None]) -> dt.date | None:
+    """Run nights through Airflow, a day at a time, up to the first that fails; returns that one."""
     from jobs.services.airflow_api import RunFailed
 
     api = ready(settings.home)
@@ -212,8 +212,8 @@ def run_nights(settings: Settings, nights: list[dt.date], say: Callable[[str], N
             for task, state in api.tasks("nightly", run_id).items():
                 if state == "failed":
                     print(api.log("nightly", run_id, task, try_number=2)[-4000:], file=sys.stderr)
-            return True
-    return False
+            return ds
+    return None
 
 
 def print_report(settings: Settings, ds: dt.date) -> None:

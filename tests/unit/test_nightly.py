@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from jobs.lake import Lake
 from jobs.landing import day_folder, landed_days, write_manifest
 from jobs.nightly import FEATURE_DAYS, Request, history, land, plan_nights
 from jobs.ops import RELEASE, RUN
+from jobs.services.airflow_api import RunFailed
 from jobs.settings import Market, load_settings, save_market
 from jobs.simulator import WorldConfig, simulate, world_of
 
@@ -85,6 +87,27 @@ def test_a_world_of_other_users_than_asked_for_is_an_error_that_names_them(home,
     # what is given and true is no contradiction
     assert land(Request(market="town", users=20, ds=day(1)), print) == "town"
     assert landed_days(home / "landing", "town", "items") == [day(0), day(1)]
+
+
+@pytest.mark.parametrize("failing", [None, 0, 1])
+def test_the_report_is_of_the_night_that_failed_else_of_the_last(home, monkeypatch, failing):
+    nights, ran, reported = [day(8), day(9)], [], []
+
+    def wait(dag, run_id, on_change):
+        ran.append(run_id)
+        if failing is not None and run_id == str(nights[failing]):
+            raise RunFailed(f"The run of {run_id} failed.")
+
+    airflow = SimpleNamespace(trigger=lambda dag, ds, conf: ds, wait=wait, tasks=lambda dag, run_id: {})
+    monkeypatch.setattr("jobs.services.up", lambda *only, on_event: None)
+    monkeypatch.setattr(nightly, "land", lambda request, say: save_market(Market("demo")).name)
+    monkeypatch.setattr(nightly, "plan_nights", lambda settings, ds: nights)
+    monkeypatch.setattr(nightly, "build_history", lambda settings, first, say: None)
+    monkeypatch.setattr(nightly, "ready", lambda home: airflow)
+    monkeypatch.setattr(nightly, "print_report", lambda settings, ds: reported.append(ds))
+    assert nightly.nightly(Request()) == (0 if failing is None else 1)
+    last = 1 if failing is None else failing
+    assert reported == [nights[last]] and ran == [str(night) for night in nights[: last + 1]]
 
 
 @pytest.mark.parametrize("market", ["shop", "demo"])
