@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pandas as pd
 
 from jobs.catalog import Catalog
-from jobs.contract import Table
+from jobs.contract import Artifact, ArtifactInput, LandingInput, Table, TableInput
 from jobs.errors import ContractError
 from jobs.lake import Lake
 from jobs.ops import BY_NAME
@@ -81,3 +82,37 @@ def lineage(catalog: Catalog, name: str) -> list[str]:
     up(name, 1)
     lines += [f"  -> {reader}" for reader in catalog.downstream(name) if reader != name]
     return lines
+
+
+def dictionary(contract: Table | Artifact) -> list[dict[str, Any]]:
+    """The columns of a table, a row each; ``marks`` says which are keys, of a person, and sensitive."""
+    if not isinstance(contract, Table):
+        return []
+    rows = []
+    for column in contract.schema:
+        marks = {"key": column.name in contract.keys, "subject": column.subject, "sensitive": column.sensitive}
+        of_it = {"name": column.name, "type": column.type, "unit": column.unit or ""}
+        said = ", ".join(mark for mark, holds in marks.items() if holds)
+        rows.append({**of_it, "marks": said, "description": column.description})
+    return rows
+
+
+def reads(contract: Table | Artifact) -> list[str]:
+    """What a node reads, with the days of each as seen from the built one."""
+    return [_said(each) + (", optional" if getattr(each, "optional", False) else "") for each in contract.inputs]
+
+
+def _said(each: Any) -> str:
+    if isinstance(each, LandingInput):
+        return f"landing feed {each.feed}"
+    if isinstance(each, ArtifactInput):
+        return f"{each.artifact}, fitted {_days(each.max_age, 0)}"
+    if isinstance(each, TableInput):
+        return f"{each.table}, {_days(each.lag + each.days - 1, each.lag - each.ahead)}"
+    return f"the model of the day for {each.role}"
+
+
+def _days(oldest: int, newest: int) -> str:
+    """Days by how many they lie before the built one."""
+    names = [f"ds{-back:+d}" if back else "ds" for back in (oldest, newest)]
+    return " to ".join(dict.fromkeys(names))

@@ -38,13 +38,13 @@ def show(options: argparse.Namespace, plain: Any, text: str) -> None:
     print(json.dumps(plain, indent=1, default=str, ensure_ascii=False) if options.format == "json" else text)
 
 
-def as_text(rows: list[dict[str, Any]]) -> str:
-    """Rows as a table for people."""
+def as_text(rows: list[dict[str, Any]], width: int | None = 60) -> str:
+    """Rows as a table for people; longer texts than ``width`` are cut."""
     import pandas as pd
 
     if not rows:
         return "(nothing)"
-    return pd.DataFrame(rows).to_string(index=False, max_colwidth=60)
+    return pd.DataFrame(rows).to_string(index=False, max_colwidth=width)
 
 
 def days_of(options: argparse.Namespace) -> DayRange:

@@ -59,14 +59,18 @@ def do_show(options: argparse.Namespace) -> None:
 
 def do_tables(options: argparse.Namespace) -> None:
     from jobs import steps
+    from jobs.show import dictionary, reads
 
     described = steps.catalog().manifest()["nodes"]
     if options.table:
-        node = described[steps.catalog().node(options.table).name]
-        text = f"{options.table}: {node['description']}\n" + as_text(
-            [{k: c[k] for k in ("name", "type", "unit", "description")} for c in node["columns"]]
-        )
-        show(options, node, text)
+        contract = steps.catalog().node(options.table).contract
+        said = [
+            f"{contract.name}: {contract.description}",
+            f"owner: {contract.owner}",
+            *[f"reads: {each}" for each in reads(contract)],
+            as_text(dictionary(contract), width=None),
+        ]
+        show(options, described[contract.name], "\n".join(said))
         return
     show(
         options,
