@@ -7,20 +7,33 @@ and ends it within a day, on different items, the aggregates do not tell which c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features.windows import spread
-from jobs.contract import Column, DayRange, NoParams, Table, TableInput, no_rows_where
+from features.windows import check_horizon, spread
+from jobs.contract import Column, DayRange, Table, TableInput, no_rows_where
 
 HORIZON = 365
+
+
+@dataclass(frozen=True)
+class Params:
+    """``horizon``: days after which a follow that was not repeated is forgotten."""
+
+    horizon: int = HORIZON
+
+    def __post_init__(self) -> None:
+        check_horizon("features.user_follows", self.horizon, HORIZON)
+
 
 CONTRACT = Table(
     name="features.user_follows",
     group="features",
     owner="user-understanding",
-    description="The creators that each user follows, from 365 days of daily aggregates; unfollowing or blocking one "
-    "ends it.",
+    description="The creators that each user follows, from 365 days (option horizon) of daily aggregates; unfollowing "
+    "or blocking one ends it.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("creator_id", "bigint", "Surrogate key of the creator, as the item's on ds."),
@@ -32,14 +45,14 @@ CONTRACT = Table(
 )
 
 
-def build(user_item_daily: DataFrame, items: DataFrame, *, days: DayRange, params: NoParams) -> DataFrame:
+def build(user_item_daily: DataFrame, items: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
     creators = items.where("creator_id IS NOT NULL").select("ds", "item_id", "creator_id")
     last = {
         name: F.max(F.when(F.col("follows") == told, F.col("event_ds"))).alias(name)
         for name, told in (("followed_ds", 1), ("_ended", -1))
     }
     return (
-        spread(user_item_daily.where("follows <> 0"), days, HORIZON)
+        spread(user_item_daily.where("follows <> 0"), days, params.horizon)
         .join(creators, ["ds", "item_id"])
         .groupBy("ds", "user_id", "creator_id")
         .agg(*last.values())

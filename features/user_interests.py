@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
-from features.windows import decay, spread
+from features.windows import check_horizon, decay, spread
 from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
 
 KINDS = ("category", "brand", "creator", "price_band")
@@ -16,10 +16,14 @@ HORIZON = 90
 
 @dataclass(frozen=True)
 class Params:
-    """``half_life_days`` of a preference; ``top`` values are kept per user and kind."""
+    """``horizon`` days of actions, each worth half after ``half_life_days``; ``top`` values kept per user and kind."""
 
     half_life_days: float = 14.0
     top: int = 20
+    horizon: int = HORIZON
+
+    def __post_init__(self) -> None:
+        check_horizon("features.user_interests", self.horizon, HORIZON)
 
 
 CONTRACT = Table(
@@ -27,7 +31,7 @@ CONTRACT = Table(
     group="features",
     owner="user-understanding",
     description="Decayed strength of each user's preference by category, brand, creator and price band, "
-    "from 90 days of daily aggregates.",
+    "from 90 days (option horizon) of daily aggregates.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("kind", "string", "category, brand, creator or price_band."),
@@ -43,7 +47,7 @@ CONTRACT = Table(
 
 def build(user_item_daily: DataFrame, items: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
     taste = (
-        spread(user_item_daily.where("strength > 0"), days, HORIZON)
+        spread(user_item_daily.where("strength > 0"), days, params.horizon)
         .groupBy("ds", "user_id", "item_id")
         .agg(F.sum(F.col("strength") * decay(params.half_life_days)).alias("weight"))
     )

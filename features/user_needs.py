@@ -10,9 +10,8 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from features.text.lexicon import NeedCategories, need_categories
-from features.windows import decay, spread
+from features.windows import check_horizon, decay, spread
 from jobs.contract import WARN, Column, DayRange, Table, TableInput, between, no_rows_where
-from jobs.errors import SettingsError
 
 HORIZON = 180
 _LATIN = re.compile(r"[\x00-\u02ff]+$")
@@ -30,10 +29,7 @@ class Params:
     categories: str = ""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.horizon <= HORIZON:
-            raise SettingsError(
-                f"features.user_needs: horizon is {self.horizon}, but must be from 1 to {HORIZON} days."
-            )
+        check_horizon("features.user_needs", self.horizon, HORIZON)
 
 
 CONTRACT = Table(

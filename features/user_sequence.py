@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features.windows import spread
+from features.windows import check_horizon, spread
 from jobs.contract import Column, DayRange, Table, TableInput, between
 
 HORIZON = 90
@@ -15,16 +15,21 @@ HORIZON = 90
 
 @dataclass(frozen=True)
 class Params:
-    """``length``: how many items are kept."""
+    """``length``: how many items are kept, of the last ``horizon`` days."""
 
     length: int = 50
+    horizon: int = HORIZON
+
+    def __post_init__(self) -> None:
+        check_horizon("features.user_sequence", self.horizon, HORIZON)
 
 
 CONTRACT = Table(
     name="features.user_sequence",
     group="features",
     owner="user-understanding",
-    description="The last 50 items of each user with a positive action in 90 days, newest first, each once.",
+    description="The last 50 items of each user with a positive action in 90 days (option horizon), newest first, "
+    "each once.",
     columns=[
         Column("user_id", "bigint", "Surrogate user key.", subject=True),
         Column("items", "array<bigint>", "Surrogate item keys."),
@@ -40,7 +45,7 @@ CONTRACT = Table(
 
 def build(user_item_daily: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
     newest = (
-        spread(user_item_daily.where("strength > 0"), days, HORIZON)
+        spread(user_item_daily.where("strength > 0"), days, params.horizon)
         .groupBy("ds", "user_id", "item_id")
         .agg(F.max("last_ms").alias("last_ms"), F.round(F.sum("strength"), 4).alias("strength"))
     )

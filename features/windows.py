@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from jobs.contract import DayRange
+from jobs.errors import SettingsError
 
 
 def spread(daily: DataFrame, days: DayRange, window: int) -> DataFrame:
@@ -51,6 +52,18 @@ def spread(daily: DataFrame, days: DayRange, window: int) -> DataFrame:
 def summed(column: str, window: int, kind: str = "int") -> Column:
     """Sum of ``column`` over the rows of the last ``window`` days; 0 where there is none."""
     return F.coalesce(F.sum(F.when(F.col("age") < window, F.col(column))), F.lit(0)).cast(kind)
+
+
+def check_horizon(table: str, horizon: int, most: int, least: int = 1) -> None:
+    """Refuse an option ``horizon`` that is not from ``least`` to ``most`` days, those that the table's contract reads.
+
+    Raises
+    ------
+    SettingsError
+        It names the table and both bounds.
+    """
+    if not least <= horizon <= most:
+        raise SettingsError(f"{table}: horizon is {horizon}, but must be from {least} to {most} days.")
 
 
 def decay(half_life_days: float | Column) -> Column:

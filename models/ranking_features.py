@@ -164,6 +164,8 @@ def assemble(pairs: DataFrame, days: DayRange, known: Known) -> DataFrame:
     }
     # who never took anything is a stranger, whose past is known: none
     takings, of_all = (F.coalesce(F.col(c), F.lit(0)) for c in ("pair_takings", "history_targets"))
+    # a history of a shorter horizon than the pair's has seen less than the pair alone
+    of_all = F.greatest(of_all, takings)
     likely = {EXPECTED: expected_share(F.col("demand_share"), F.col("demand_shape"), takings, of_all)}
     kept = [c for c in pairs.columns if c not in FEATURES]
     return joined.withColumns(share | likely).select(*kept, *[F.col(c).cast("float").alias(c) for c in FEATURES])

@@ -4,7 +4,7 @@ import pytest
 
 from features.user_action_sequence import CONTRACT, Params, build
 from jobs.contract import DayRange
-from jobs.errors import ContractError
+from jobs.errors import ContractError, SettingsError
 from jobs.runner import conform
 
 DAILY = "ds date, user_id bigint, action string, items array<bigint>, at_ms array<bigint>, terminals array<string>"
@@ -46,3 +46,17 @@ def test_the_91st_day_is_forgotten(frame):
 def test_no_more_than_a_day_keeps_can_be_asked_for(length):
     with pytest.raises(ContractError, match="length must be from 1 to 50"):
         Params(length=length)
+
+
+def test_a_shorter_horizon_forgets(frame):
+    # 10 days that end on 10 April begin on the 1st
+    rows = [("2024-03-31", 1, "like", [1], [1], ["app"]), ("2024-04-01", 1, "like", [2], [2], ["app"])]
+    assert sequences(frame, *rows, horizon=10)[1, "like"]["items"] == [2]
+
+
+@pytest.mark.parametrize("horizon", [0, 91])
+def test_a_horizon_that_is_not_read_is_refused(horizon):
+    with pytest.raises(
+        SettingsError, match=f"features.user_action_sequence: horizon is {horizon}, .* from 1 to 90 days"
+    ):
+        Params(horizon=horizon)

@@ -4,8 +4,9 @@ import datetime as dt
 
 import pytest
 
-from features.user_follows import CONTRACT, build
+from features.user_follows import CONTRACT, Params, build
 from jobs.contract import DayRange
+from jobs.errors import SettingsError
 from jobs.runner import conform
 
 DAILY = "ds date, user_id bigint, item_id bigint, follows int"
@@ -15,10 +16,10 @@ DS = "2024-12-31"
 MADE_BY = {11: 7, 12: 7, 20: 8, 30: None}
 
 
-def follows(frame, daily, days=None, made_by=None):
+def follows(frame, daily, days=None, made_by=None, **params):
     days = days or DayRange.day(DS)
     items = [(day, item, creator) for day in days for item, creator in (made_by or MADE_BY).items()]
-    made = build(frame(DAILY, daily), frame(ITEMS, items), days=days, params=None)
+    made = build(frame(DAILY, daily), frame(ITEMS, items), days=days, params=Params(**params))
     found = conform(CONTRACT, made).collect()
     return {(str(r["ds"]), r["user_id"], r["creator_id"]): str(r["followed_ds"]) for r in found}
 
@@ -34,6 +35,18 @@ def test_a_follow_is_of_the_creator_and_stands_since_its_last_day(frame):
         (DS, 3, 30, 1),  # and there is nobody to follow
     ]
     assert follows(frame, daily) == {(DS, 1, 7): "2024-05-01", (DS, 1, 8): "2024-06-01", (DS, 2, 8): DS}
+
+
+def test_a_shorter_horizon_forgets(frame):
+    # 10 days that end on 31 December begin on the 22nd
+    daily = [("2024-12-21", 1, 11, 1), ("2024-12-22", 1, 20, 1)]
+    assert follows(frame, daily, horizon=10) == {(DS, 1, 8): "2024-12-22"}
+
+
+@pytest.mark.parametrize("horizon", [0, 366])
+def test_a_horizon_that_is_not_read_is_refused(horizon):
+    with pytest.raises(SettingsError, match=f"features.user_follows: horizon is {horizon}, .* from 1 to 365 days"):
+        Params(horizon=horizon)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import datetime as dt
 
-from features.user_history import CONTRACT, build
+import pytest
+
+from features.user_history import CONTRACT, Params, build
 from jobs.contract import DayRange
+from jobs.errors import SettingsError
 from jobs.runner import conform
 
 DAILY = "ds date, user_id bigint, targets int, purchases int, amount_minor bigint"
@@ -11,8 +14,8 @@ PAIRS = "ds date, user_id bigint, item_id bigint, purchases int"
 DS = "2024-12-31"
 
 
-def history(frame, daily, pairs=(), days=None):
-    made = build(frame(DAILY, daily), frame(PAIRS, list(pairs)), days=days or DayRange.day(DS), params=None)
+def history(frame, daily, pairs=(), days=None, **params):
+    made = build(frame(DAILY, daily), frame(PAIRS, list(pairs)), days=days or DayRange.day(DS), params=Params(**params))
     return {(str(r["ds"]), r["user_id"]): r for r in conform(CONTRACT, made).collect()}
 
 
@@ -41,6 +44,22 @@ def test_first_and_last_days_reach_back_a_year(frame):
         "amount_minor": 350,
         "bought_items": [],
     }
+
+
+def test_a_shorter_horizon_forgets(frame):
+    # 28 days that end on 31 December begin on the 4th
+    daily = [("2024-12-03", 1, 9, 1, 50), ("2024-12-04", 1, 2, 0, 0), ("2024-12-03", 2, 1, 1, 50)]
+    found = history(frame, daily, [("2024-12-03", 1, 12, 1)], horizon=28)
+    assert set(found) == {(DS, 1)}
+    one = found[DS, 1]
+    assert (one["first_seen_ds"], one["targets"], one["bought_items"]) == (dt.date(2024, 12, 4), 2, [])
+    assert history(frame, daily, [("2024-12-03", 1, 12, 1)], horizon=29)[DS, 1]["bought_items"] == [12]
+
+
+@pytest.mark.parametrize("horizon", [27, 366])
+def test_a_horizon_that_is_not_read_or_too_short_for_its_readers_is_refused(horizon):
+    with pytest.raises(SettingsError, match=f"features.user_history: horizon is {horizon}, .* from 28 to 365 days"):
+        Params(horizon=horizon)
 
 
 def test_items_bought_come_once_in_order(frame):

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
 from features.user_interests import CONTRACT, Params, build, price_band
 from jobs.contract import DayRange
+from jobs.errors import SettingsError
 from jobs.runner import conform
 
 PAIRS = "ds date, user_id bigint, item_id bigint, strength double"
@@ -58,3 +61,15 @@ def test_price_bands_double(frame):
     rows = frame("price bigint", [(0,), (1,), (127,), (128,), (None,)])
     found = {r["price"]: r["band"] for r in rows.withColumn("band", price_band(rows["price"])).collect()}
     assert found == {0: None, 1: "0", 127: "6", 128: "7", None: None}
+
+
+def test_a_shorter_horizon_forgets(frame):
+    # 10 days that end on 10 April begin on the 1st
+    found = interests(frame, [("2024-03-31", 1, 10, 9.0), ("2024-04-01", 1, 11, 1.0)], horizon=10)
+    assert {key[1:] for key in found} == {("category", "books")}
+
+
+@pytest.mark.parametrize("horizon", [0, 91])
+def test_a_horizon_that_is_not_read_is_refused(horizon):
+    with pytest.raises(SettingsError, match=f"features.user_interests: horizon is {horizon}, .* from 1 to 90 days"):
+        Params(horizon=horizon)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import pytest
+
 from features.user_sequence import CONTRACT, Params, build
 from jobs.contract import DayRange
+from jobs.errors import SettingsError
 from jobs.runner import conform
 
 PAIRS = "ds date, user_id bigint, item_id bigint, strength double, last_ms bigint"
@@ -41,3 +44,15 @@ def test_a_step_of_90_days_ago_is_forgotten(frame):
     # 90 days before 10 April is 11 January; 12 January is the oldest day of the window
     found = sequences(frame, ("2024-01-11", 1, 10, 1.0, 100), ("2024-01-12", 1, 11, 1.0, 200))[1]
     assert found["items"] == [11]
+
+
+def test_a_shorter_horizon_forgets(frame):
+    # 10 days that end on 10 April begin on the 1st
+    steps = [("2024-03-31", 1, 10, 1.0, 100), ("2024-04-01", 1, 11, 1.0, 200)]
+    assert sequences(frame, *steps, horizon=10)[1]["items"] == [11]
+
+
+@pytest.mark.parametrize("horizon", [0, 91])
+def test_a_horizon_that_is_not_read_is_refused(horizon):
+    with pytest.raises(SettingsError, match=f"features.user_sequence: horizon is {horizon}, .* from 1 to 90 days"):
+        Params(horizon=horizon)

@@ -102,12 +102,16 @@ def day(age: int) -> dt.date:
 @pytest.fixture(scope="module")
 def found(spark):
     pairs = spark.createDataFrame(
-        [(DS, 1, 10, 3, "kept"), (DS, 2, 11, 1, "kept"), (DS, 3, 10, 1, "kept")],
+        [(DS, 1, 10, 3, "kept"), (DS, 2, 11, 1, "kept"), (DS, 3, 10, 1, "kept"), (DS, 4, 10, 1, "kept")],
         "ds date, user_id bigint, item_id bigint, position int, source string",
     )
     rows = {
         "features.user_activity": [{"user_id": 1, "clicks_7d": 5, "ctr_28d": 0.25}],
-        "features.user_history": [{"user_id": 1, "targets": 30}, {"user_id": 3, "targets": 80}],
+        "features.user_history": [
+            {"user_id": 1, "targets": 30},
+            {"user_id": 3, "targets": 80},
+            {"user_id": 4, "targets": 1},
+        ],
         "features.item_demand": [{"item_id": 10, "takers": 5, "share": 0.1, "shape": 2.0}],
         "features.user_profile": [{"user_id": 1, "tenure_days": 40, "city_tier": 2}],
         "features.user_interests": [
@@ -136,6 +140,7 @@ def found(spark):
             {"ds": day(365), "user_id": 1, "item_id": 10, "targets": 99, "strength": 999.0},  # more than a year
             {"ds": day(-1), "user_id": 1, "item_id": 10, "targets": 99, "strength": 999.0},  # tomorrow
             {"ds": day(0), "user_id": 2, "item_id": 10, "targets": 99, "strength": 999.0},  # another pair
+            {"ds": day(300), "user_id": 4, "item_id": 10, "targets": 6},  # before the horizon of the user's history
         ],
     }
     known = Known({i.argument: table_of(spark, i.table, *rows[i.table]) for i in inputs()})
@@ -160,6 +165,8 @@ def test_what_the_user_is_expected_to_take_by_hand(found):
     assert row[EXPECTED] == pytest.approx(0.16)
     # who took much, and none of it: 0.1 * 2 / (2 + 0.1 * 80)
     assert found[3][EXPECTED] == pytest.approx(0.02)
+    # of whose history less is remembered than the pair did: 0.1 * (2 + 6) / (2 + 0.1 * 6)
+    assert found[4][EXPECTED] == pytest.approx(0.8 / 2.6)
 
 
 def test_columns_of_user_item_and_profile_are_taken_over(found):
