@@ -51,7 +51,8 @@ class Params:
     prior_impressions, prior_clicks
         Prior of the smoothed click rate.
     active_logins, active_clicks, active_days
-        An active user has so many logins and clicks within so many days.
+        An active user has so many logins and clicks within so many days: by default those of the metric
+        ``active_users`` in force, which a test holds equal.
     """
 
     half_life_days: float = 7.0

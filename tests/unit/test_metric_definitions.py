@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from features.user_activity import Params as Activity
 from jobs.catalog import discover
 from jobs.contract import Column, Table
 from jobs.errors import ContractError
@@ -78,6 +79,16 @@ def test_the_active_user_has_the_numbers_of_the_business():
     assert (dict(found.parameters), found.days) == ({"logins": 3, "clicks": 10}, 7)
     assert found.numerator == "count_if(logins >= 3 and clicks >= 10)"
     assert found.calibre.startswith("A person counts with 3 or more logins and 10 or more clicks in the 7 days")
+
+
+def test_the_feature_s_active_user_is_the_metric_s_in_force():
+    found = max((d for d in read_definitions().values() if d.name == "active_users"), key=lambda d: d.version)
+    feature = Activity()
+    assert found.source == "silver.user_daily" and found.grain == ("user_id",)
+    assert (dict(found.parameters), found.days) == (
+        {"logins": feature.active_logins, "clicks": feature.active_clicks},
+        feature.active_days,
+    )
 
 
 def test_the_page_of_metrics_is_written_from_the_definitions():
