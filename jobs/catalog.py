@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from jobs.contract import ADDS_UP, KNOWN_IN, Artifact, Node, NoParams, Table
+from jobs.contract import ADDS_UP, FAIL, KNOWN_IN, OF_ROWS, Artifact, Node, NoParams, Table
 from jobs.errors import ContractError
 from jobs.landing import BY_NAME
 from jobs.ops import BY_NAME as LOGS
@@ -25,7 +25,8 @@ NODE_PACKAGES = ("jobs.tables", "features", "models", "quality")
 class Group:
     """A task of the night: the nodes whose contracts name it run in one process.
 
-    ``gate`` groups are published only after their declared checks ran in Great Expectations.
+    ``gate`` groups are published only after their declared checks ran in Great Expectations; of the others they
+    run with the structural ones, as each table is staged.
     """
 
     name: str
@@ -43,6 +44,7 @@ GROUPS: tuple[Group, ...] = (
     Group("serving", "Score, rerank and explain the lists.", gate=True),
     Group("audit", "Measure what was published."),
 )
+GATES = frozenset(group.name for group in GROUPS if group.gate)
 
 
 def _node(module: Any) -> Node:
@@ -149,6 +151,12 @@ class Catalog:
             other = self.nodes.get(name)
             if other is None or groups[other.contract.group] > groups[node.contract.group]:
                 raise ContractError(f"{node.name} is checked against {name}, which is not built before it.")
+        for check in checks if node.contract.group not in GATES else ():
+            if check.kind not in OF_ROWS or check.verdict != FAIL:
+                raise ContractError(
+                    f"{node.name}: {check.name} ({check.verdict}) needs a gate, which group {node.contract.group} "
+                    f"has not: declare one of {OF_ROWS} with verdict {FAIL!r}."
+                )
 
     @staticmethod
     def _validate_arguments(node: Node) -> None:

@@ -22,6 +22,8 @@ TYPES = re.compile(r"^(string|int|bigint|double|float|boolean|date|timestamp|arr
 FAIL, WARN = "fail", "warn"
 ADDS_UP, KNOWN_IN = "adds_up", "known_in"
 """Kinds of checks that hold a table against another one."""
+OF_ROWS = ("between", "in_set", "no_rows_where")
+"""Kinds of checks that say of every row whether it holds: every table may have them, the others need a gate."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,10 @@ def rows_between(low: int, high: int | None = None, verdict: str = FAIL) -> Chec
 
 
 def no_rows_where(condition: str, why: str, verdict: str = FAIL) -> Check:
-    """No row satisfies the SQL ``condition``; ``why`` says in words what such a row would mean."""
+    """No row satisfies the SQL ``condition``; ``why`` says in words what such a row would mean.
+
+    Spark reads it at a gate; of a table without one DuckDB does.
+    """
     return Check("no_rows_where", {"condition": condition, "why": why}, verdict)
 
 
@@ -284,7 +289,7 @@ class Table:
     inputs
         Tables and artifacts read, each with a finite look-back.
     checks
-        Expectations run at the group's gate.
+        Expectations run at the group's gate, or on what was staged where the group has none (`OF_ROWS`).
     grain
         ``"range"``: one build may make many days; ``"day"``: the runner calls it a day at a time.
     stateful

@@ -6,6 +6,7 @@ A published file stays where it was staged, so the folder of a stage is never us
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from jobs.contract import Column, DayRange, Table, ddl
+from jobs.contract import Check, Column, DayRange, Table, ddl
 from jobs.errors import CheckFailed, ContractError
 from jobs.lake import Lake
 from jobs.reconcile import Reconciliation
-from jobs.staged_sql import identifier, staged_rows
+from jobs.staged_sql import identifier, literal, staged_rows
 
 REJECT, RAW, FILE = "_reject", "_raw", "_file"
 
@@ -96,18 +97,18 @@ class Stages:
         """The rows that a row-preserving step refused, with the rule, the row as delivered and its file."""
         return self.spark.read.parquet(str(self.folder(contract, attempt) / "kept=false"))
 
-    def check(self, contract: Table, days: DayRange, attempt: str) -> dict[str, int]:
-        """Rows per day, after one aggregation that proves keys, NOT NULL columns and days.
+    def check(self, contract: Table, days: DayRange, attempt: str, checks: Sequence[Check] = ()) -> dict[str, int]:
+        """Rows per day, after one aggregation that proves keys, NOT NULL columns, days and ``checks`` of rows.
 
         Raises
         ------
         ContractError
             The build made rows of days that it was not asked for.
         CheckFailed
-            A key is null or not unique.
+            A key is null or not unique, or a check does not hold.
         """
         required = [c.name for c in stage_schema(contract) if not c.nullable and c.name != "ds"]
-        found = staged_rows(self.kept(contract, attempt), _count_query(contract, required))
+        found = staged_rows(self.kept(contract, attempt), _count_query(contract, required, checks))
         for row in found:
             if row["ds"] not in set(days):
                 raise ContractError(f"{contract.name}: the build made rows of {row['ds']}, asked for {days}.")
@@ -118,16 +119,22 @@ class Stages:
                 raise CheckFailed(
                     f"{contract.name} {row['ds']}: {row['repeated']} rows repeat a key ({', '.join(contract.keys)})."
                 )
+            for at, check in enumerate(checks):
+                if row[f"broken_{at}"]:
+                    raise CheckFailed(f"{contract.name} {row['ds']}: {row[f'broken_{at}']} rows break {check.name}.")
         return {str(d): 0 for d in days} | {str(row["ds"]): row["rows"] for row in found}
 
 
-def _count_query(contract: Table, required: list[str]) -> str:
-    """SQL that counts a stage by day: rows, rows whose key another row has, NULLs by required column."""
-    nulls = [f"count_if({identifier(name)} IS NULL)" for name in required]
-    names = [identifier(f"null_{name}") for name in required]
+def _count_query(contract: Table, required: list[str], checks: Sequence[Check]) -> str:
+    """SQL that counts a stage by day: rows, rows whose key another row has, NULLs by required column, broken checks."""
+    broken = [identifier(f"broken_{at}") for at in range(len(checks))]
+    counts = [f"count_if({identifier(name)} IS NULL)" for name in required] + [f"count_if({name})" for name in broken]
+    names = [identifier(f"null_{name}") for name in required] + broken
+    # apart from the counts, because a condition may compare a row with others
+    judged = ", ".join(["*", *(f"({_breaks(check)}) AS {name}" for check, name in zip(checks, broken, strict=True))])
     keys = [identifier(name) for name in (*contract.keys, *stage_partitions(contract)[1:])] if contract.keys else []
     by_key = ", ".join([identifier("ds"), *dict.fromkeys(keys)])
-    inner = ", ".join([by_key, "count(*) AS _rows", *map(" AS ".join, zip(nulls, names, strict=True))])
+    inner = ", ".join([by_key, "count(*) AS _rows", *map(" AS ".join, zip(counts, names, strict=True))])
     outer = ", ".join(
         [
             "CAST(ds AS DATE) AS ds",
@@ -136,7 +143,22 @@ def _count_query(contract: Table, required: list[str]) -> str:
             *(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in names),
         ]
     )
-    return f"SELECT {outer} FROM (SELECT {inner} FROM staged GROUP BY {by_key}) GROUP BY ds"
+    return f"SELECT {outer} FROM (SELECT {inner} FROM (SELECT {judged} FROM staged) GROUP BY {by_key}) GROUP BY ds"
+
+
+def _breaks(check: Check) -> str:
+    """SQL that is true of a row that breaks a check, one of `jobs.contract.OF_ROWS`."""
+    if check.kind == "no_rows_where":
+        return check.args["condition"]
+    column = identifier(check.column or "")
+    if check.kind == "in_set":
+        return f"{column} NOT IN ({', '.join(literal(str(value)) for value in check.args['values'])})"
+    bounds = [
+        f"{column} {sign} {check.args[end]}"
+        for sign, end in (("<", "low"), (">", "high"))
+        if check.args[end] is not None
+    ]
+    return " OR ".join(bounds) or "false"
 
 
 def stage_schema(contract: Table) -> list[Column]:

@@ -17,7 +17,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from jobs import healing, landing, ops, releases
-from jobs.catalog import GROUPS, Catalog, discover
+from jobs.catalog import GATES, GROUPS, Catalog, discover
 from jobs.contract import DayRange, Node, Table, digest
 from jobs.errors import ContractError, LandingError, SettingsError
 from jobs.lake import Lake
@@ -31,7 +31,6 @@ from jobs.settings import Settings, load_settings
 from jobs.stages import Staged
 
 log = logging.getLogger(__name__)
-GATES = {group.name for group in GROUPS if group.gate}
 _catalog: Catalog | None = None
 
 

@@ -21,7 +21,7 @@ from fractions import Fraction
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between, in_set
+from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between, in_set, no_rows_where
 from models.training_pairs import LABEL_DAYS
 
 LAGS = tuple(f"lag_{n}" for n in range(LABEL_DAYS + 1))
@@ -50,7 +50,11 @@ CONTRACT = Table(
         TableInput("silver.events", days=LABEL_DAYS + 1, optional=True),
         TableInput("silver.impressions", days=LABEL_DAYS + 1, optional=True),
     ],
-    checks=[in_set("part", (*LAGS, UNATTRIBUTED)), between("amount_minor", 0, None)],
+    checks=[
+        in_set("part", (*LAGS, UNATTRIBUTED)),
+        between("amount_minor", 0, None),
+        no_rows_where("sum(amount_minor) OVER (PARTITION BY ds) <> gmv_minor", "the parts are not the day's GMV"),
+    ],
 )
 
 

@@ -38,7 +38,8 @@ Options: {options}.
 
 An order line is attributed to the last click on the item by the same person before it, if a showing led to that
 click. Showings and clicks are those of the day of the click. The four integers behind each product are kept, and
-the rates are their exact ratios, so the product is the attributed amount itself and the sum is right to the cent.
+the rates are their exact ratios, so the product is the attributed amount itself and the sum is right to the cent. A
+night whose parts do not add up to the GMV that is counted apart from them fails before it is published.
 """
 
 

@@ -5,8 +5,9 @@ import json
 import pytest
 from deltalake import Schema
 
-from jobs.catalog import GROUPS, discover, write_manifest
-from jobs.contract import Table
+from jobs.catalog import GROUPS, Catalog, discover, write_manifest
+from jobs.contract import WARN, Column, Node, Table, between, not_null, rows_between
+from jobs.errors import ContractError
 from jobs.lake import schema_of
 from jobs.ops import LOGS
 from models.ranking_features import FEATURES
@@ -48,6 +49,17 @@ def test_gated_groups_have_checks_on_every_table():
     gated = {group.name for group in GROUPS if group.gate}
     unchecked = [t.name for t in TABLES if t.group in gated and not t.checks and not t.keys]
     assert unchecked == []
+
+
+@pytest.mark.parametrize("check", [rows_between(1), not_null("n"), between("n", 0, 1, WARN)], ids=lambda c: c.kind)
+def test_a_check_that_nothing_would_run_is_refused(check):
+    def node(group):
+        table = Table("audit.things", group, "me", "Things.", [Column("n", "int", "Number.")], ["n"], checks=[check])
+        return Node(table, lambda *, days, params: None)
+
+    Catalog({"audit.things": node("serving")}).validate()
+    with pytest.raises(ContractError, match="audit.things: .* needs a gate, which group audit has not: declare one of"):
+        Catalog({"audit.things": node("audit")}).validate()
 
 
 def test_the_manifest_is_plain_json_and_complete(tmp_path):

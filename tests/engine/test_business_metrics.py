@@ -5,14 +5,21 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections import defaultdict
+from contextlib import nullcontext
 from fractions import Fraction
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.contract import DayRange, NoParams
+from jobs.errors import CheckFailed
+from jobs.lake import Lake
 from jobs.runner import conform
+from jobs.settings import Market, Settings
+from jobs.stages import Stages
 from quality import business_metrics, gmv
 from quality.metric_definitions import read_definitions
 from tests.unit.test_metric_definitions import RATIO, write
@@ -385,3 +392,18 @@ def test_the_product_of_the_exact_rates_is_the_amount(impressions, clicks, order
 
 def test_without_orders_the_product_is_nothing():
     assert gmv.explained(0, 0, 0, 0) == gmv.explained(7, 3, 0, 0) == 0
+
+
+@pytest.mark.parametrize(
+    ("gmv_minor", "said"), [(1860, None), (1861, "3 rows break .*the parts are not the day's GMV")]
+)
+def test_a_cent_between_the_parts_and_the_day_refuses_them(tmp_path, gmv_minor, said):
+    lake = Lake(Settings(tmp_path, tmp_path / "lake", tmp_path / "landing", Market("demo")))
+    # 1000 + 500 + 360 = 1860
+    parts = {"lag_0": 1000, "lag_1": 500, "unattributed": 360}
+    folder = lake.stage_folder("audit.gmv", "a") / f"ds={D2}"
+    folder.mkdir(parents=True)
+    rows = [{"part": part, "amount_minor": amount, "gmv_minor": gmv_minor} for part, amount in parts.items()]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "part-0.parquet")
+    with pytest.raises(CheckFailed, match=said) if said else nullcontext():
+        Stages(lake, spark=None).check(gmv.CONTRACT, DayRange.day(D2), "a", gmv.CONTRACT.checks)

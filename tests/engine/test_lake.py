@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from jobs import ops
 from jobs.backfill import restore
 from jobs.catalog import Catalog
-from jobs.contract import Column, DayRange, Node, Table
+from jobs.contract import Column, DayRange, Node, Table, between, in_set, no_rows_where
 from jobs.errors import CheckFailed, ContractError, PublishError
 from jobs.lake import Lake, arrow_rows
 from jobs.locks import exclusive
@@ -77,7 +77,7 @@ def content(lake: Lake, contract: Table) -> dict[str, list[int]]:
 def checked(lake: Lake, contract: Table, rows: dict[str, list[int | None]], days: DayRange) -> dict[str, int]:
     attempt = f"of-{days.first}"
     stage(lake, contract, attempt, rows)
-    return Stages(lake, spark=None).check(contract, days, attempt)  # counts without Spark
+    return Stages(lake, spark=None).check(contract, days, attempt, contract.checks)  # counts without Spark
 
 
 def test_a_stage_is_counted_by_day(lake):
@@ -104,6 +104,41 @@ def test_the_same_key_may_stand_in_two_slices(lake):
 def test_a_key_that_is_missing_is_named(lake):
     with pytest.raises(CheckFailed, match=r"silver.things 2024-03-01: 2 rows have no n\."):
         checked(lake, PLAIN, {"ds=2024-03-01": [1, None, None]}, DayRange.day(D1))
+
+
+HELD = replace(
+    PLAIN,
+    checks=[
+        between("n", 1, 5),
+        in_set("n", ("1", "2", "5", "9")),
+        no_rows_where("sum(n) OVER (PARTITION BY ds) = 14", "the numbers of a day add up to 14"),
+    ],
+)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "said"),
+    [
+        ([1, 2, 5], None),
+        ([9, 2], r"1 rows break between\(n, low=1,high=5\)"),
+        ([3, 4, 2], r"2 rows break in_set\(n, "),
+    ],
+)
+def test_declared_checks_of_rows_hold_for_every_day_of_a_stage(lake, numbers, said):
+    rows = {"ds=2024-03-01": [1, 5], "ds=2024-03-02": numbers}
+    if said is None:
+        assert checked(lake, HELD, rows, DayRange(D1, D2)) == {"2024-03-01": 2, "2024-03-02": 3}
+        return
+    with pytest.raises(CheckFailed, match=f"silver.things 2024-03-02: {said}"):
+        checked(lake, HELD, rows, DayRange(D1, D2))
+
+
+def test_a_condition_may_compare_a_row_with_the_others_of_its_day(lake):
+    only = replace(HELD, checks=HELD.checks[2:])
+    # 8 + 6 = 14 on the first day; 8 and 6 of two days are no day's sum
+    assert checked(lake, only, {"ds=2024-03-02": [8], "ds=2024-03-03": [6]}, DayRange(D2, D3))["2024-03-02"] == 1
+    with pytest.raises(CheckFailed, match="2024-03-01: 2 rows break no_rows_where.*add up to 14"):
+        checked(lake, only, {"ds=2024-03-01": [8, 6]}, DayRange.day(D1))
 
 
 def test_rows_of_a_day_that_was_not_asked_for_are_refused(lake):

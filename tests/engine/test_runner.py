@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,8 @@ from pyspark.sql import functions as F
 
 from jobs import ops
 from jobs.catalog import Catalog, discover
-from jobs.contract import Artifact, ArtifactInput, Column, DayRange, Node, Table, TableInput
+from jobs.contract import Artifact, ArtifactInput, Column, DayRange, Node, Table, TableInput, between
+from jobs.errors import CheckFailed
 from jobs.runner import Runner
 
 # 2024-03-03 and 2024-03-10 are multiples of 7 when days are counted from the calendar's first
@@ -115,3 +117,14 @@ def test_what_serves_lists_is_fitted_on_the_first_day_that_finds_no_fit_of_the_w
     assert runner._fit_days(weekly, DayRange.day("2024-03-06")) == []
     # features keep to the calendar, whatever was built before
     assert runner._fit_days(replace(weekly, fill_gap=False), DAYS) == sundays
+
+
+@pytest.mark.parametrize("group", ["audit", "features"])
+def test_declared_checks_hold_as_a_table_is_built_unless_a_gate_follows(settings, spark, group):
+    def build(*, days, params):
+        return spark.createDataFrame([(day, day.day) for day in days], "ds date, n int")
+
+    node = Node(table(f"{group}.days", group, checks=[between("n", 1, 11)]), build)
+    made = Runner(settings, Catalog({node.name: node}), spark, "run", None, None)
+    with pytest.raises(CheckFailed, match=f"{LAST}: 1 rows break between") if group == "audit" else nullcontext():
+        made.build_group([node], DAYS, publish=False)
