@@ -13,7 +13,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from jobs.contract import ADDS_UP, FAIL, KNOWN_IN, OF_ROWS, Artifact, Node, NoParams, Table
+from jobs.contract import ADDS_UP, FAIL, KNOWN_IN, OF_ROWS, Artifact, Node, NoParams, Table, TableInput
 from jobs.errors import ContractError
 from jobs.landing import BY_NAME
 from jobs.ops import BY_NAME as LOGS
@@ -122,6 +122,23 @@ class Catalog:
             if found & set(self.nodes[candidate].upstream):
                 found.add(candidate)
         return [n for n in self.order if n in found]
+
+    def upstream(self, name: str) -> list[str]:
+        """``name`` and all that it is made from, in working order."""
+        found = {self.node(name).name}
+        for candidate in reversed(self.order):
+            if candidate in found:
+                found |= set(self.nodes[candidate].upstream)
+        return [n for n in self.order if n in found]
+
+    def as_arrived(self) -> Catalog:
+        """The same nodes, which read no day ahead of theirs: what arrived late stays unknown to its day."""
+
+        def unaware(node: Node) -> Node:
+            inputs = [replace(i, ahead=0) if isinstance(i, TableInput) else i for i in node.contract.inputs]
+            return replace(node, contract=replace(node.contract, inputs=inputs))
+
+        return Catalog({name: unaware(node) for name, node in self.nodes.items()})
 
     def validate(self) -> None:
         groups = {g.name: at for at, g in enumerate(GROUPS)}

@@ -533,8 +533,11 @@ def discard_backfill(market: str, run_id: str) -> bool:
         return backfill.discard(runner)
 
 
-def run_nodes(runner: Runner, nodes: list[Node], days: DayRange) -> dict[str, int]:
-    """Build and publish chosen nodes; a group with a gate passes it here too, and lists become a release."""
+def run_nodes(runner: Runner, nodes: list[Node], days: DayRange, heal: bool = True) -> dict[str, int]:
+    """Build and publish chosen nodes; a group with a gate passes it here too, and lists become a release.
+
+    ``heal``: earlier days that what landed touches are built with them (`jobs.healing`).
+    """
     from quality.gate import run_gate as expectations
 
     rows: dict[str, int] = {}
@@ -542,7 +545,7 @@ def run_nodes(runner: Runner, nodes: list[Node], days: DayRange) -> dict[str, in
         chosen = [node for node in nodes if node.contract.group == group.name]
         if not chosen:
             continue
-        ranges = healing.night_ranges(runner.lake, runner.catalog, group.name, days)
+        ranges = healing.night_ranges(runner.lake, runner.catalog, group.name, days) if heal else {}
         made = runner.build_group(chosen, days, publish=not group.gate, ranges=ranges)
         if group.gate:
             expectations(runner, made, group.name, days.last)
@@ -553,6 +556,31 @@ def run_nodes(runner: Runner, nodes: list[Node], days: DayRange) -> dict[str, in
             else:
                 runner.publish(made)
         rows |= {staged.table: sum(staged.rows.values()) for staged in made}
+    return rows
+
+
+def run_as_arrived(runner: Runner, target: str, days: DayRange) -> dict[str, int]:
+    """Build a table and all that it is made from, day by day, from what had arrived by the end of each: a replay.
+
+    Rows that came late stay unknown. Bronze, which is kept by arrival, is read as it is.
+
+    Raises
+    ------
+    SettingsError
+        The lake is not a private one: what is served knows the late rows.
+    """
+    if runner.settings.read_through is None:
+        raise SettingsError(
+            "Days as they had arrived are a replay, and would replace what is known of them now: give the replay a "
+            "lake of its own (--lake NAME --read-through production)."
+        )
+    runner.catalog = runner.catalog.as_arrived()
+    nodes = [runner.catalog.node(name) for name in runner.catalog.upstream(target)]
+    nodes = [node for node in nodes if node.contract.group != "bronze"]
+    rows: dict[str, int] = {}
+    for day in days:
+        for table, count in run_nodes(runner, nodes, DayRange.day(day), heal=False).items():
+            rows[table] = rows.get(table, 0) + count
     return rows
 
 

@@ -47,6 +47,12 @@ def register(add: Any) -> None:
             action="store_true",
             help="TABLE+: readers for every day that a change of these days touches, up to their newest",
         )
+        if name == "run":
+            made.add_argument(
+                "--as-arrived",
+                action="store_true",
+                help="in a private lake: TABLE and all it is made from, each day from what had arrived by its end",
+            )
     made = add(
         "backfill",
         do_backfill,
@@ -106,6 +112,8 @@ def do_run(options: argparse.Namespace) -> None:
         if options.touched:
             ranges = touched_days(runner.lake, runner.catalog, options.table, days)
             rows = steps.run_ranges(runner, ranges)
+        elif options.as_arrived:
+            rows = steps.run_as_arrived(runner, options.table, days)
         else:
             rows = steps.run_nodes(runner, targets(runner.catalog, options.table), days)
     show(options, rows, "\n".join(f"{table}: {count} rows" for table, count in rows.items()))

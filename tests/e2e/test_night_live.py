@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import shutil
 import signal
@@ -52,7 +51,10 @@ def by_airflow():
 
 @pytest.fixture(scope="module")
 def by_command(by_airflow, tmp_path_factory):
-    """Another installation with the same world; its nights run without Airflow, on the same engine."""
+    """Another installation with the same world; its nights run without Airflow, on the same engine.
+
+    Gives each night's release and hashes, as they are before the next one: that heals the day for rows that came late.
+    """
     home = tmp_path_factory.mktemp("command")
     spark = f"sc://127.0.0.1:{State(by_airflow.home).port('spark')}"
     with pytest.MonkeyPatch.context() as patch:
@@ -60,9 +62,11 @@ def by_command(by_airflow, tmp_path_factory):
             patch.setenv(name, value)
         settings = replace(land(home), spark=spark)
         build_history(settings)
+        made = {}
         for night in (NIGHT, NEXT):
-            steps.night(night, "demo", f"night-{night}")
-    return settings
+            release = steps.night(night, "demo", f"night-{night}")
+            made[night] = release["release_id"], content(settings, night)
+    return made
 
 
 def build_history(settings: Settings) -> None:
@@ -106,9 +110,7 @@ def test_airflow_and_the_command_line_make_the_same_night(by_airflow, by_command
     api = ready(by_airflow.home)
     run_id = api.trigger("nightly", NIGHT, {"market": "demo"})
     api.wait("nightly", run_id, timeout=1800)
-    assert content(by_airflow, NIGHT) == content(by_command, NIGHT)
-    released = [r["release_id"] for r in releases.history(Lake(by_command)) if str(r["ds"]) == NIGHT]
-    assert [releases.current(Lake(by_airflow))["release_id"]] == released
+    assert (releases.current(Lake(by_airflow))["release_id"], content(by_airflow, NIGHT)) == by_command[NIGHT]
 
 
 def test_no_service_is_open_to_another_machine(by_airflow):
@@ -133,5 +135,4 @@ def test_a_night_survives_the_death_of_spark_and_of_the_scheduler(by_airflow, by
     api.wait("nightly", run_id, timeout=2400)
     watchers[1].join(10)
     assert killed == ["spark", "airflow-scheduler"]
-    assert content(by_airflow, NEXT) == content(by_command, NEXT)
-    assert releases.current(Lake(by_airflow))["ds"] == dt.date.fromisoformat(NEXT)
+    assert (releases.current(Lake(by_airflow))["release_id"], content(by_airflow, NEXT)) == by_command[NEXT]

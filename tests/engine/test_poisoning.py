@@ -2,8 +2,7 @@
 
 Two ways of looking back. By *event time*, a row belongs to the day on which it happened: what happens after the
 cut must not reach a row before it. By *arrival time*, a day is what had been delivered by then: a row that is
-delivered after the cut must not be seen either, though it happened before. A build of a range of days sees what
-had arrived by its last day when its inputs are read without the days ahead of them.
+delivered after the cut must not be seen either, though it happened before (``nightjar run --as-arrived``).
 """
 
 from __future__ import annotations
@@ -11,13 +10,13 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
 from jobs import steps
 from jobs.catalog import GROUPS, Catalog
-from jobs.contract import DayRange, Table, TableInput
+from jobs.contract import DayRange
+from jobs.errors import SettingsError
 from jobs.lake import Lake
 from jobs.landing import BY_NAME, FEEDS, day_folder, write_manifest
 from jobs.releases import content_of
@@ -31,29 +30,6 @@ SEEN, AFTER = DayRange(FIRST, CUT), DayRange(dt.date(2024, 3, 6), LAST)
 TARGET = "training.examples"
 HUGE = 10**11
 """No feature of the small world comes near to it."""
-
-
-def with_upstream(catalog: Catalog, name: str) -> Catalog:
-    """A table and all that it is made from."""
-    found = {name}
-    for each in reversed(catalog.order):
-        if each in found:
-            found |= set(catalog.node(each).upstream)
-    return Catalog({n: node for n, node in catalog.nodes.items() if n in found})
-
-
-def as_arrived(catalog: Catalog) -> Catalog:
-    """The same tables, each input read without the days ahead of it: a range sees what had arrived by its end."""
-
-    def unaware(each):
-        return replace(each, ahead=0) if isinstance(each, TableInput) else each
-
-    def changed(contract):
-        if not isinstance(contract, Table):
-            return contract
-        return replace(contract, inputs=[unaware(i) for i in contract.inputs])
-
-    return Catalog({name: replace(node, contract=changed(node.contract)) for name, node in catalog.nodes.items()})
 
 
 def poison(feed: str, number: int, at: str, user: str, item: str, creator: str) -> dict:
@@ -116,7 +92,8 @@ def build(tmp_path_factory, spark_server) -> Iterator:
         config = WorldConfig(users=60, items=240, creators=24, days=7, seed=3, late_rate=0, too_late_rate=0)
         save_market(demo_market(config))
         settings = load_settings("demo")
-        catalog = with_upstream(steps.catalog(), TARGET)
+        whole = steps.catalog()
+        catalog = Catalog({name: whole.node(name) for name in whole.upstream(TARGET)})
 
         def make(days: DayRange, catalog: Catalog = catalog, bronze: DayRange | None = None) -> str:
             with steps.opened("demo", f"build-{days}") as runner:
@@ -168,8 +145,18 @@ def test_poison_of_the_day_of_the_showing_or_later_reaches_no_feature(build, poi
     assert max(row["amount_minor_28d"] for row in activity) > HUGE
 
 
-def test_what_arrives_after_the_cut_changes_no_row_by_arrival_time(build, known, poisoned_after):
+def test_what_arrives_after_the_cut_changes_no_row_by_arrival_time(build, known, poisoned_after, tmp_path, monkeypatch):
     land_poison(build.settings, "late", AFTER, happened=lambda arrival: arrival - dt.timedelta(days=2))
-    assert build(SEEN, as_arrived(build.catalog), bronze=AFTER) == known
     # by event time the late rows belong to the days before the cut, and are seen there
-    assert build(SEEN) != known
+    assert build(SEEN, bronze=AFTER) != known
+    monkeypatch.setenv("NIGHTJAR_LAKE", str(tmp_path / "replay"))
+    monkeypatch.setenv("NIGHTJAR_READ_THROUGH", str(build.settings.lake))
+    with steps.opened("demo", "replay") as runner:
+        rows = steps.run_as_arrived(runner, TARGET, SEEN)
+        assert content_of(runner, TARGET, SEEN) == known
+    assert {name.split(".")[0] for name in rows} == {"silver", "features", "training"}
+
+
+def test_a_replay_of_arrivals_is_refused_in_a_lake_that_serves(build, known):
+    with steps.opened("demo", "replay") as runner, pytest.raises(SettingsError, match="lake of its own"):
+        steps.run_as_arrived(runner, TARGET, SEEN)
