@@ -18,7 +18,7 @@ from models.rules.category_share import CategoryShare
 from models.rules.quality_floor import QualityFloor
 from models.rules.repeat_guard import RepeatGuard
 from models.rules.rule import Rule
-from models.surfaces import Surface
+from models.surfaces import USUAL, Surface
 
 Plans = Mapping[tuple[str, str], Surface]
 """By surface and context (`models.variants.plans`)."""
@@ -72,30 +72,62 @@ def with_violations(rows: DataFrame, known: Known, plans: Plans, days: DayRange,
         "curated without an entry in force": (F.col("slot_type") == "curated") & F.col("_entered").isNull(),
         "in more lists than its curated entry allows": (F.col("slot_type") == "curated")
         & (F.col("_entered") > F.col("_cap")),
-        **_of_the_list(plans),
+        **_of_the_list(plans, ["surface", "user_id"]),
     }
-    named = [F.when(holds, F.lit(name)) for name, holds in broken.items()]
     return (
         rows.join(_pairs(known, guards, days), ["user_id", "item_id"], "left")
         .join(F.broadcast(_stopped_for_all(known.badcases)), "item_id", "left")
         .join(F.broadcast(_entries(known, market)), ["surface", "item_id"], "left")
         # one exchange for all windows
         .repartition("surface", "user_id")
-        .withColumn("violations", F.array_compact(F.array(*named)))
+        .withColumn("violations", _named(broken))
         .select(*rows.columns, "violations")
     )
 
 
-def _of_the_list(plans: Plans) -> dict[str, SparkColumn]:
-    """What a row breaks together with the others of its list."""
-    the_list = Window.partitionBy("surface", "user_id")
-    same_item = Window.partitionBy("surface", "user_id", "item_id")
-    same_category = Window.partitionBy("surface", "user_id", "category")
-    every = F.count(F.lit(1))
-    ceiling, rows, even = _by_context(plans, _ceiling), every.over(the_list), 1 / F.col("categories")
+def with_violations_of_segments(rows: DataFrame, badcases: DataFrame, surfaces: Mapping[str, Surface]) -> DataFrame:
+    """The rows with ``violations``, those rules of a list without a user that a row breaks.
+
+    Parameters
+    ----------
+    rows
+        Whole lists: ``surface, segment, rank, item_id, spare, category, regions, age_limit, region, is_eligible,
+        quality``, and ``categories`` of what they were chosen from. Spare rows stand in no list yet.
+    """
+    plans = {(name, USUAL): surface for name, surface in surfaces.items()}
+    broken = {
+        "not on offer": ~F.coalesce("is_eligible", F.lit(False)),
+        "not for the segment's region, or for an age": ~eligibility.allowed(
+            F.col("regions"), F.col("age_limit"), F.col("region"), F.lit(None).cast("int")
+        ),
+        "stopped by a bad case": F.col("_stopped_for_all").isNotNull(),
+        "below the quality floor": _holds(_by_options(plans, "quality_floor", QualityFloor), _too_bad),
+    }
+    of_list = _of_the_list(plans, ["surface", "segment", "spare"])
+    broken |= {name: ~F.col("spare") & holds for name, holds in of_list.items()}
+    return (
+        rows.join(F.broadcast(_stopped_for_all(badcases)), "item_id", "left")
+        .withColumn("context", F.lit(USUAL))
+        .withColumn("violations", _named(broken))
+        .select(*rows.columns, "violations")
+    )
+
+
+def most_under(ceiling: SparkColumn, rows: SparkColumn, categories: SparkColumn) -> SparkColumn:
+    """Items of one category that so many rows may have: candidates of too few categories for it share them evenly."""
     most = F.greatest(F.lit(1), F.floor(ceiling * rows + F.lit(1e-9)))
-    # candidates of too few categories for the ceiling share the list evenly
-    most = F.when(even >= ceiling, F.ceil(rows / F.col("categories"))).otherwise(most)
+    return F.when(1 / categories >= ceiling, F.ceil(rows / categories)).otherwise(most)
+
+
+def _named(broken: Mapping[str, SparkColumn]) -> SparkColumn:
+    return F.array_compact(F.array(*[F.when(holds, F.lit(name)) for name, holds in broken.items()]))
+
+
+def _of_the_list(plans: Plans, key: list[str]) -> dict[str, SparkColumn]:
+    """What a row breaks together with the others of its list, which ``key`` tells from other lists."""
+    the_list, same_item, same_category = (Window.partitionBy(*key, *also) for also in ([], ["item_id"], ["category"]))
+    every = F.count(F.lit(1))
+    most = most_under(_by_context(plans, _ceiling), every.over(the_list), F.col("categories"))
     return {
         "twice in the list": every.over(same_item) > 1,
         "beyond the list's length": F.col("rank") > _by_context(plans, lambda surface: F.lit(surface.length)),

@@ -25,6 +25,7 @@ from jobs.contract import (
 )
 from models import eligibility
 from models.ann import Index
+from models.rules.quality_floor import QualityFloor
 from quality.badcases import stop_loss
 
 FOUND = "ds date, item_id bigint, similar_item_id bigint, score double"
@@ -32,9 +33,10 @@ FOUND = "ds date, item_id bigint, similar_item_id bigint, score double"
 
 @dataclass(frozen=True)
 class Params:
-    """``length`` of an item's list."""
+    """``length`` of an item's list; ``quality_floor``: nothing below this quality stands on a page."""
 
     length: int = 20
+    quality_floor: float = QualityFloor.floor
 
 
 CONTRACT = Table(
@@ -87,7 +89,7 @@ def build(
     days: DayRange,
     params: Params,
 ) -> DataFrame:
-    eligible = item_stats.where("is_eligible").select("ds", "item_id")
+    eligible = item_stats.where("is_eligible").select("ds", "item_id", "quality")
     together = item_neighbours.select(
         "ds",
         "item_id",
@@ -103,9 +105,9 @@ def build(
     order = [F.col("source").desc(), F.round("score", 6).desc(), F.col("similar_item_id")]
     once = Window.partitionBy("ds", "item_id", "similar_item_id").orderBy(*order)
     best = Window.partitionBy("ds", "item_id").orderBy(*order)
-    shown = stop_loss.without_stopped(
-        eligible.withColumnRenamed("item_id", "similar_item_id"), badcases, "similar_item_id"
-    )
+    # an item of which nothing is known passes, as in lists for people
+    good = eligible.where(F.coalesce(F.col("quality") >= params.quality_floor, F.lit(True)))
+    shown = stop_loss.without_stopped(good.withColumnRenamed("item_id", "similar_item_id"), badcases, "similar_item_id")
     limits = eligibility.restrictions(items).withColumn("_limits", F.struct("regions", "age_limit"))
     page = F.broadcast(limits.select("ds", "item_id", F.col("_limits").alias("_page")))
     other = F.broadcast(

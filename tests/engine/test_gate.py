@@ -285,7 +285,7 @@ def test_what_is_known_elsewhere_may_have_another_name_and_a_condition(stage):
 
 
 SHARED = {
-    "serving.fallback": ["surface", "segment", "rank", "item_id"],
+    "serving.fallback": ["surface", "segment", "rank", "item_id", "violations"],
     "serving.similar_items": ["item_id", "rank", "similar_item_id", "source"],
 }
 FALLBACK = [("feed", "everyone", 1, 1), ("feed", "everyone", 2, 2), ("feed", "region=north", 1, 1)]
@@ -299,6 +299,11 @@ SIMILAR = [(1, 1, 2, "together"), (1, 2, 3, "content"), (2, 1, 1, "together")]
         ("serving.fallback", [*FALLBACK, ("feed", "everyone", 3, 2)], "an item is twice in a list"),
         ("serving.fallback", [*FALLBACK, ("feed", "everyone", 3, 9)], "known_in.* as 9"),
         ("serving.fallback", [*FALLBACK, ("feed", "everyone", 3, 8)], "known_in.* as 8"),
+        (
+            "serving.fallback",
+            [*FALLBACK, ("feed", "everyone", 3, 3, ["on a rank kept for ads"])],
+            "a list breaks a rule",
+        ),
         ("serving.similar_items", SIMILAR, None),
         ("serving.similar_items", [*SIMILAR, (1, 3, 3, "content")], "an item is twice in a list"),
         ("serving.similar_items", [*SIMILAR, (1, 3, 9, "content")], "known_in.similar_item_id.* as 9"),
@@ -310,7 +315,7 @@ def test_a_shared_list_that_breaks_a_rule_stops_the_publish(stage, name, rows, s
     catalog = discover()
     lists, stats = catalog.table(name), catalog.table("features.item_stats")
     offer = [{"ds": D2, "item_id": i, "is_eligible": i != 9} for i in (1, 2, 3, 9)]
-    shown = [{"ds": D2, "release_id": "r", **dict(zip(SHARED[name], row, strict=True))} for row in rows]
+    shown = [{"ds": D2, "release_id": "r", **dict(zip(SHARED[name], row))} for row in rows]
     tables = ((lists, shown), (dataclasses.replace(stats, checks=()), offer))
     made = stage(*[(t, [tuple(r.get(c.name) for c in t.schema) for r in of]) for t, of in tables])
     if said is None:

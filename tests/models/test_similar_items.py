@@ -10,7 +10,7 @@ from models.similar_items import CONTRACT, Params, build
 
 DS = "2024-03-10"
 NEIGHBOURS = "ds date, item_id bigint, neighbour_id bigint, similarity double"
-STATS = "ds date, item_id bigint, is_eligible boolean"
+STATS = "ds date, item_id bigint, is_eligible boolean, quality double"
 ITEMS = "ds date, item_id bigint, regions string, age_limit int"
 BADCASES = "ds date, user_id bigint, item_id bigint, stops boolean"
 CONTENT = "ds date, item_id bigint, vector array<float>"
@@ -35,7 +35,7 @@ def index(tmp_path_factory):
 def lists(spark, index):
     made = build(
         literal(spark, NEIGHBOURS, [(DS, 1, 5, 0.1), (DS, 1, 3, 0.3), (DS, 1, 4, 0.9), (DS, 4, 1, 0.9)]),
-        literal(spark, STATS, [(DS, i, i != 4) for i in VECTORS]),
+        literal(spark, STATS, [(DS, i, i != 4, None) for i in VECTORS]),
         literal(spark, CONTENT, [(DS, i, v) for i, v in VECTORS.items()]),
         literal(spark, ITEMS, []),
         literal(spark, BADCASES, []),
@@ -78,7 +78,7 @@ def test_no_item_is_its_own_neighbour_nor_another_s_twice(lists):
 def test_a_day_without_content_has_the_neighbours_of_users(spark, index):
     made = build(
         literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3)]),
-        literal(spark, STATS, [(DS, 1, True), (DS, 3, True)]),
+        literal(spark, STATS, [(DS, 1, True, None), (DS, 3, True, None)]),
         literal(spark, CONTENT, []),
         literal(spark, ITEMS, []),
         literal(spark, BADCASES, []),
@@ -94,7 +94,7 @@ def test_a_restricted_item_stands_on_pages_of_the_same_restriction_only(spark, i
     items = [(DS, 1, None, None), (DS, 2, "north", None), (DS, 3, "north", None), (DS, 5, "north", 18)]
     made = build(
         literal(spark, NEIGHBOURS, near),
-        literal(spark, STATS, [(DS, i, True) for i in (1, 2, 3, 5)]),
+        literal(spark, STATS, [(DS, i, True, None) for i in (1, 2, 3, 5)]),
         literal(spark, CONTENT, []),
         literal(spark, ITEMS, items),
         literal(spark, BADCASES, []),
@@ -108,7 +108,7 @@ def test_a_restricted_item_stands_on_pages_of_the_same_restriction_only(spark, i
 def test_what_a_bad_case_stops_for_everyone_stands_on_no_page(spark, index):
     made = build(
         literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3), (DS, 1, 2, 0.2), (DS, 3, 1, 0.3)]),
-        literal(spark, STATS, [(DS, i, True) for i in (1, 2, 3)]),
+        literal(spark, STATS, [(DS, i, True, None) for i in (1, 2, 3)]),
         literal(spark, CONTENT, []),
         literal(spark, ITEMS, []),
         # 2 is stopped for one person, whose list this is not
@@ -118,4 +118,19 @@ def test_what_a_bad_case_stops_for_everyone_stands_on_no_page(spark, index):
         params=Params(),
     )
     # who opens the page of 3 all the same finds others on it
+    assert sorted((r["item_id"], r["similar_item_id"]) for r in made.collect()) == [(1, 2), (3, 1)]
+
+
+def test_nothing_below_the_floor_of_quality_stands_on_a_page(spark, index):
+    made = build(
+        literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3), (DS, 1, 2, 0.2), (DS, 3, 1, 0.3)]),
+        literal(spark, STATS, [(DS, 1, True, 0.2), (DS, 2, True, None), (DS, 3, True, 0.19)]),
+        literal(spark, CONTENT, []),
+        literal(spark, ITEMS, []),
+        literal(spark, BADCASES, []),
+        index,
+        days=DayRange.day(DS),
+        params=Params(),
+    )
+    # 3 is below 0.2, and its own page has what goes with it all the same; of 2 nothing is known
     assert sorted((r["item_id"], r["similar_item_id"]) for r in made.collect()) == [(1, 2), (3, 1)]
