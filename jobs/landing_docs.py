@@ -26,16 +26,19 @@ is a folder:
 - Landed files are immutable. A late file comes with a manifest of its own, `_manifest.<part>.json`. The next night
   reads it where its day is no further back than rows may be late; a file of an older day is read when that day is run.
 - A delivery during the day is a part named `intraday…` (`_manifest.intraday-1015.json`). The intraday run reads it
-  within minutes; it does not complete the day, and the night reads it with the rest (a repeated id counts once).
+  within minutes; it does not complete the day, and the night reads it with the rest (a repeated id counts once a day).
 - A night waits until every feed that the market has ever landed has a manifest for the day, at most until 8 hours after
   the end of the day in the market's time zone. After that a *needed* feed stops the night; any other is gone without,
   and the report says so. A night of an older day does not wait, nor does `nightjar night`. The market's file may say
   otherwise: `feeds: {reviews: {wait_hours: 2}, events: {wait_hours: 12, needed: true}}`; `wait_hours: 0` is for a feed
   that does not come daily, which is then not missed either. Airflow waits for a day at most.
-- Facts belong to the day of their own time; up to 3 days late (the market's `late_days`) they still reach it. State
-  rows replace what was known of their key from their day of arrival on. Where state has a time of its own (consent
-  has), the row that was said last holds, whatever arrives after it; one that is dated after its day of arrival counts
-  as said on that day. Of one moment the row of the later day, then that of the file whose name sorts last, holds.
+- Facts belong to the day of their own time; up to 3 days late (the market's `late_days`) they still reach it.
+- The id of a fact is unique within that day: of several rows the first delivered counts (by day of arrival, then by
+  name of the file), the others are counted as duplicates. The same id with a time of another day, a neighbour too, is
+  another fact, because each day is built by itself: who delivers a row again must leave its time as it was.
+- State rows replace what was known of their key from their day of arrival on. Where state has a time of its own
+  (consent has), the row that was said last holds, whatever arrives after it; one that is dated after its day of arrival
+  counts as said on that day. Of one moment the row of the later day holds, then that of the file that sorts last.
 - A `surface` is one of those named below, or of the market's own file (option `surfaces`, docs/lists.md).
 - Columns may be left out unless required. Columns that are not declared here are kept in bronze, as `extra`, and the
   report names them.

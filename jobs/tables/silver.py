@@ -155,7 +155,11 @@ def typed_columns(feed: Feed) -> list[SparkColumn]:
 
 
 def build_facts(feed: Feed, bronze: DataFrame, days: DayRange, market: Market) -> DataFrame:
-    """Rows owned by ``days``: the winner of a repeated id is the first delivered."""
+    """Rows owned by ``days``: the winner of an id repeated within its day is the first delivered.
+
+    The same id on another day is another row. To refuse it, a day would have to read the arrivals of all days on
+    which the id may have come before.
+    """
     on_time = F.coalesce(
         F.col("event_ds").between(F.date_sub("arrival_ds", market.late_days), F.col("arrival_ds")), F.lit(False)
     )

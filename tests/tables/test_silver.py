@@ -67,6 +67,8 @@ EVENTS = [
     event("again", item_id="second", file="ds=2024-03-07/b.csv"),
     event("redelivered", "2024-03-06", item_id="first", file="ds=2024-03-06/z.csv"),
     event("redelivered", "2024-03-07", item_id="second", at="2024-03-06T10:00:00Z", file="ds=2024-03-07/a.csv"),
+    event("over midnight", "2024-03-06", at="2024-03-06T23:59:59Z"),
+    event("over midnight", "2024-03-07", at="2024-03-07T00:00:00Z"),
     event("bad then good", action="dance", file="ds=2024-03-07/a.csv"),
     event("bad then good", action="like", file="ds=2024-03-07/b.csv"),
     event("no user", user_id=None),
@@ -160,6 +162,13 @@ def test_of_a_repeated_id_the_first_delivered_wins(facts, market_key, event_id):
     assert [(r["_reject"], r["item_id"]) for r in facts[event_id]] == [
         (None, market_key["first"]),
         ("duplicate", market_key["second"]),
+    ]
+
+
+def test_an_id_is_unique_within_its_day_and_not_beyond(facts):
+    assert [(str(r["ds"]), r["_reject"]) for r in facts["over midnight"]] == [
+        ("2024-03-06", None),
+        ("2024-03-07", None),
     ]
 
 
