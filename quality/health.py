@@ -12,7 +12,8 @@ Psychology 49, 2013; 1.4826 makes it a standard deviation where values are norma
 
 A figure with a line has a score: 100 where it is at its median or better, 50 at the line, 0 twice as far. A part's
 score is the weighted mean of its figures' scores, the index the weighted mean of the parts; what has no score
-is left out of the mean, and the row says how many figures are in it. Weights are options.
+is left out of the mean, and the row says how many figures are in it. Weights are options. Parts and index are held
+against their own past as figures are; it is computed with the day, so that it never depends on which nights ran.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from __future__ import annotations
 import datetime as dt
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
@@ -28,6 +29,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
+from jobs.errors import ContractError
 from quality.lists import frame_of, on
 
 HISTORY, WEEK = 56, 7
@@ -100,6 +102,8 @@ class Params:
         Of the band, in standard deviations.
     least_change
         A smaller change than this part of the median never warns.
+    least_part_change
+        The same of a part's score: a mean of few figures moves by more than one of many.
     least_n
         A group of fewer rows (or people) is too small to judge; totals are judged whatever their size.
     new_days
@@ -112,8 +116,19 @@ class Params:
     least_days: int = 7
     width: float = 4.0
     least_change: float = 0.1
+    least_part_change: float = 0.2
     least_n: int = 200
     new_days: int = 30
+
+    def __post_init__(self) -> None:
+        known = {"parts": sorted(FIGURES), "weights": sorted(m for of_part in FIGURES.values() for m in of_part)}
+        for name, names in known.items():
+            weights = getattr(self, name)
+            if unknown := sorted(set(weights) - set(names)):
+                raise ContractError(f"audit.health: {name} names {unknown}, which it does not know; it knows {names}.")
+            for of, weight in weights.items():
+                if isinstance(weight, bool) or not isinstance(weight, (int, float)) or weight < 0:
+                    raise ContractError(f"audit.health: {name} of {of} is {weight!r}, but must be 0 or a number above.")
 
 
 CONTRACT = Table(
@@ -142,8 +157,9 @@ CONTRACT = Table(
     ],
     keys=["metric", "dimension", "value_group"],
     inputs=[
-        TableInput("audit.metrics", days=HISTORY + 1),
-        TableInput("audit.diversity", days=HISTORY + 1, optional=True),
+        # scores of the past, which the index is held against, have a past of their own
+        TableInput("audit.metrics", days=2 * HISTORY + 1),
+        TableInput("audit.diversity", days=2 * HISTORY + 1, optional=True),
         TableInput("silver.user_daily", days=HISTORY + max(RETURNS) + 1, optional=True),
         TableInput("features.user_profile", optional=True),
     ],
@@ -225,24 +241,25 @@ def retention_by_tenure(user_daily: DataFrame, user_profile: DataFrame, ds: dt.d
 
 def figures(past: Past, ds: dt.date, params: Params) -> Iterator[dict[str, Any]]:
     """Rows of every figure, then of the parts and the index."""
-    rows: list[dict[str, Any]] = []
+    rows = list(of_day(past, ds, params))
+    yield from rows
+    yield from index(past, rows, ds, params)
+
+
+def of_day(past: Past, ds: dt.date, params: Params) -> Iterator[dict[str, Any]]:
+    """Rows of every figure, and of those that the data cannot give."""
     for part, of_part in FIGURES.items():
         for metric, better in of_part.items():
             weight = params.weights.get(metric, 1.0)
             shared = {"ds": ds, "metric": metric, "part": part, "better": better, "weight": weight}
             places = sorted(place for place in past if place[0] == metric and ds in past[place])
             if (metric, ALL, ALL) not in places:
-                rows.append(shared | TOTAL | unknown("its source has no row on the day"))
-            rows += [
-                shared
-                | {"dimension": place[1], "value_group": place[2]}
-                | judged(past[place], place, ds, better, params)
-                for place in places
-            ]
+                yield shared | TOTAL | unknown("its source has no row on the day")
+            for place in places:
+                where = {"dimension": place[1], "value_group": place[2]}
+                yield shared | where | judged(past[place], place, ds, better, params)
     for metric, (part, why) in sorted(NOT_IN_DATA.items()):
-        rows.append({"ds": ds, "metric": metric, "part": part, "weight": 0.0} | TOTAL | unknown(why))
-    yield from rows
-    yield from index(rows, ds, params)
+        yield {"ds": ds, "metric": metric, "part": part, "weight": 0.0} | TOTAL | unknown(why)
 
 
 def unknown(why: str) -> dict[str, Any]:
@@ -287,19 +304,28 @@ def judged(
     return found | lines | {"score": score, "verdict": LOW if warns else OK, "why": said}
 
 
-def index(rows: Iterable[Mapping[str, Any]], ds: dt.date, params: Params) -> Iterator[dict[str, Any]]:
-    """The score of every part, and of all: weighted means over what has a score."""
+def index(past: Past, rows: list[dict[str, Any]], ds: dt.date, params: Params) -> Iterator[dict[str, Any]]:
+    """Rows of the parts and of the index, each held against its own past."""
+    totals = {place: of for place, of in past.items() if place[1] == ALL}
+    days = {day for of in totals.values() for day in of if 0 < (ds - day).days <= HISTORY}
+    course = {day: scores(of_day(totals, day, params), params) for day in days} | {ds: scores(rows, params)}
+    of_part = replace(params, least_change=params.least_part_change)
+    for part in FIGURES:
+        of = {day: found[part] for day, found in course.items()}
+        shared = {"dimension": PART, "value_group": part, "part": part, "weight": params.parts.get(part, 0.0)}
+        yield shared | index_row(of, ds, of_part)
+    yield {**TOTAL, "part": ALL, "weight": 1.0} | index_row({d: of[ALL] for d, of in course.items()}, ds, params)
+
+
+def scores(rows: Iterable[Mapping[str, Any]], params: Params) -> dict[str, tuple[float | None, int]]:
+    """Score of every part, and of all, with how many figures have one: weighted means over what has a score."""
     scored = [r for r in rows if r["dimension"] == ALL and r.get("score") is not None and r["weight"] > 0]
-    parts: dict[str, float] = {}
+    found: dict[str, tuple[float | None, int]] = {}
     for part in FIGURES:
         of = [r for r in scored if r["part"] == part]
-        weight = params.parts.get(part, 0.0)
-        score = weighted((r["score"], r["weight"]) for r in of)
-        if score is not None and weight > 0:
-            parts[part] = score
-        yield index_row(ds, PART, part, part, score, len(of), weight)
-    score = weighted((value, params.parts[part]) for part, value in parts.items())
-    yield index_row(ds, ALL, ALL, ALL, score, len(scored), 1.0)
+        found[part] = weighted((r["score"], r["weight"]) for r in of), len(of)
+    of_parts = [(score, params.parts.get(part, 0.0)) for part, (score, _) in found.items() if score is not None]
+    return found | {ALL: (weighted(of_parts), len(scored))}
 
 
 def weighted(pairs: Iterable[tuple[float, float]]) -> float | None:
@@ -308,19 +334,9 @@ def weighted(pairs: Iterable[tuple[float, float]]) -> float | None:
     return sum(value * weight for value, weight in found) / whole if whole else None
 
 
-def index_row(
-    ds: dt.date, dimension: str, group: str, part: str, score: float | None, n: int, weight: float
-) -> dict[str, Any]:
-    known = {"verdict": OK, "why": ""} if score is not None else {"verdict": NO_HISTORY, "why": "no figure has a line"}
-    return {
-        "ds": ds,
-        "metric": INDEX,
-        "dimension": dimension,
-        "value_group": group,
-        "part": part,
-        "better": UP,
-        "value": score,
-        "score": score,
-        "n": n,
-        "weight": weight,
-    } | known
+def index_row(of: Mapping[dt.date, tuple[float | None, int]], ds: dt.date, params: Params) -> dict[str, Any]:
+    score, n = of[ds]
+    row = {"ds": ds, "metric": INDEX, "better": UP, "value": score, "n": n}
+    if score is None:
+        return row | {"verdict": NO_HISTORY, "why": "no figure has a line"}
+    return row | judged(of, (INDEX, ALL, ALL), ds, UP, params) | {"score": score}

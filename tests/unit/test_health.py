@@ -7,6 +7,8 @@ import datetime as dt
 import numpy as np
 import pytest
 
+from jobs.contract import make_params
+from jobs.errors import ContractError
 from quality import health
 from quality.health import ALL, Params, figures
 
@@ -101,6 +103,56 @@ def test_the_index_is_the_weighted_mean_of_parts_and_they_of_figures():
     assert parts["business"] == (pytest.approx(75), 0.3, 1)
     # 0.4 x 50 + 0.3 x 100 + 0.3 x 75
     assert parts[ALL][0] == pytest.approx(72.5)
+
+
+def fallen(value, figures_of, **params):
+    """Index rows of a Sunday on which the named figures fall from 100, where they always were, to a value."""
+    past = {(m, ALL, ALL): course(value if m in figures_of else 100.0, weeks=16) for m in ("dau", "nps", "gini", "gmv")}
+    weights = {m: 0.0 for part in health.FIGURES.values() for m in part if (m, ALL, ALL) not in past}
+    rows = figures(past, SUNDAY, Params(weights=weights, **params))
+    return {r["value_group"]: r for r in rows if r["metric"] == "index"}
+
+
+def test_an_index_below_its_own_past_warns():
+    # dau and nps twice as far as their lines: users are at 0, the index at 0.4 x 0 + 0.6 x 100
+    rows = fallen(80.0, ("dau", "nps"))
+    all_, users = rows[ALL], rows["users"]
+    assert (all_["value"], all_["score"], all_["median"], all_["low"]) == (60, 60, 100, pytest.approx(90))
+    assert (all_["verdict"], all_["basis"], all_["history"]) == ("warn", "weekday", 8)
+    assert all_["why"] == "below its line, which 8 same weekdays before draw"
+    # a part may move by a fifth
+    assert (users["value"], users["verdict"], users["low"]) == (0, "warn", pytest.approx(80))
+    assert rows["business"]["verdict"] == rows["ecosystem"]["verdict"] == "ok"
+
+
+def test_an_index_that_falls_by_little_is_well():
+    # half way to its line: users are at (75 + 100) / 2, the index 5 below 100
+    rows = fallen(95.0, ("dau",))
+    assert (rows[ALL]["value"], rows["users"]["value"]) == (pytest.approx(95), pytest.approx(87.5))
+    assert {r["verdict"] for r in rows.values()} == {"ok"}
+    # a tenth is what the others' lines have
+    assert fallen(95.0, ("dau",), least_part_change=0.1)["users"]["verdict"] == "warn"
+
+
+def test_an_index_whose_figures_have_had_lines_for_less_than_a_week_has_none():
+    past = {("dau", ALL, ALL): {SUNDAY - dt.timedelta(days=n): (100.0, 9) for n in range(14)}}
+    row = next(r for r in figures(past, SUNDAY, Params()) if r["metric"] == "index" and r["dimension"] == ALL)
+    # of 13 days before the first seven have no score
+    assert (row["value"], row["history"], row["verdict"]) == (100, 6, "no_history")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"weights": {"npss": 0}}, r"weights names \['npss'\], which it does not know; it knows .*'nps'"),
+        ({"parts": {"user": 1.0}}, r"parts names \['user'\].*\['business', 'ecosystem', 'users'\]"),
+        ({"weights": {"nps": "0"}}, "weights of nps is '0', but must be 0 or a number above"),
+        ({"weights": {"nps": -1}}, "weights of nps is -1"),
+    ],
+)
+def test_a_weight_of_nothing_known_is_refused(options, said):
+    with pytest.raises(ContractError, match=said):
+        make_params(Params, options, "market shop, params of audit.health")
 
 
 def test_a_part_without_scores_leaves_the_others_their_weight():

@@ -189,8 +189,16 @@ def test_health_shows_index_parts_weights_and_what_is_beyond_its_line(settings, 
     }
     problem = next(p for p in report["problems"] if p["section"] == "health")
     assert problem["subject"] == "dau" and problem["figure"] == "50" and problem["threshold"] == "90 to 110"
+    # the figure says why the index fell, so it goes before it
+    of_index = [p for p in report["problems"] if p["subject"].startswith("health ")]
+    assert report["problems"].index(problem) < report["problems"].index(of_index[0])
+    assert [(p["subject"], p["severity"], p["figure"], p["threshold"]) for p in of_index] == [
+        ("health index", "warn", "0", "90"),
+        ("health of users", "warn", "0", "80"),
+    ]
+    assert of_index[0]["said"] == "health index is 0 of 100, below its line, which 21 days before draw."
     text = render_text(report)
-    assert "Health index 0 of 100" in text and "no feed has revenue of ads" in text
+    assert "Health index 0 of 100 (warning line 90)" in text and "no feed has revenue of ads" in text
 
 
 def test_what_moved_satisfaction_is_named(settings, lake):
