@@ -51,6 +51,8 @@ CONTRACT = Table(
     checks=[between("tenure_days", -1, 36_500, verdict="warn"), between("age_years", 0, 130, verdict="warn")],
     ranked=[Ranked("profile_", "user_id", ["tenure_days", "city_tier"])],
 )
+SAME = (("age_band", "age_years"), ("is_new", "tenure_days"))
+"""Columns that say the same of a person: nobody has another value of one alone."""
 
 
 def build(users: DataFrame, consent: DataFrame, *, days: DayRange, params: Params, market: Market) -> DataFrame:

@@ -1,7 +1,8 @@
 """``audit.counterfactual``: would people have got the same lists, had only a sensitive attribute been different?
 
 A sample of the night's people, each allotted to one of the attributes that is known of them, goes through candidates'
-fusion, ranking and reranking twice more: as they are, and with their attribute changed. Two replays serve all
+fusion, ranking and reranking twice more: as they are, and with their attribute changed, and with it the columns that
+say the same (an age and its band). Two replays serve all
 attributes, and only people who were changed are compared. The two are compared with each other and not with the night's
 lists, because some of what is decided depends on who else is there (caps of curated entries). Items that law keeps to
 regions or ages are left out of both: what remains may follow neither. It runs before the publish, and lists that follow
@@ -23,6 +24,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.connect.session import SparkSession
 
+from features.user_profile import SAME
 from jobs.contract import (
     ArtifactInput,
     Column,
@@ -184,11 +186,13 @@ def known_columns(attributes: Sequence[str], columns: Sequence[str]) -> Sequence
 
 
 def sample(decided: DataFrame, people: DataFrame, attributes: Sequence[str], n: int) -> list[dict[str, Any]]:
-    """``user_id, attribute, becomes``: up to ``n`` people with a list for each attribute, drawn by hash.
+    """``user_id, attribute, becomes, also``: up to ``n`` people with a list for each attribute, drawn by hash.
 
     Everybody has one attribute at most, among those that are known of them, and becomes the next value that somebody
-    with a list has, the first after the last. An attribute with fewer than two values has nobody.
+    with a list has, the first after the last. An attribute with fewer than two values has nobody. ``also`` has the
+    columns that say the same, each with the least that somebody of the new value has.
     """
+    alike = sorted({name for attribute in attributes for name in saying_the_same(attribute)} & set(people.columns))
     values = F.array(
         *[F.struct(F.lit(a).alias("attribute"), F.col(a).cast("string").alias("value")) for a in attributes]
     )
@@ -198,10 +202,11 @@ def sample(decided: DataFrame, people: DataFrame, attributes: Sequence[str], n: 
         decided.select("user_id")
         .distinct()
         .join(people, "user_id")
-        .select("user_id", chosen.alias("of"))
+        .select("user_id", chosen.alias("of"), *alike)
         .where("of IS NOT NULL")
-        .select("user_id", "of.*")
+        .select("user_id", "of.*", *alike)
     )
+    least = F.array(*[F.min(name).cast("string") for name in alike]).cast("array<string>").alias("least")
     by_hash = Window.partitionBy("attribute").orderBy(F.xxhash64("user_id", F.lit("counterfactual")), "user_id")
     following = F.col("at") % F.size("all") + 1
     drawn = (
@@ -211,8 +216,18 @@ def sample(decided: DataFrame, people: DataFrame, attributes: Sequence[str], n: 
         .where(F.size("all") > 1)
         .withColumn("at", F.array_position("all", F.col("value")))
         .select("user_id", "attribute", F.element_at("all", following.cast("int")).alias("becomes"))
+        .join(of.groupBy("attribute", F.col("value").alias("becomes")).agg(least), ["attribute", "becomes"])
     )
-    return sorted(drawn.toArrow().to_pylist(), key=lambda row: row["user_id"])
+    rows = sorted(drawn.toArrow().to_pylist(), key=lambda row: row["user_id"])
+    for row in rows:
+        named = zip(alike, row.pop("least"), strict=True)
+        row["also"] = {name: value for name, value in named if name in saying_the_same(row["attribute"])}
+    return rows
+
+
+def saying_the_same(attribute: str) -> set[str]:
+    """The other columns of people that say the same as an attribute."""
+    return {name for same in SAME if attribute in same for name in same} - {attribute}
 
 
 def compared(
@@ -243,20 +258,22 @@ def narrowed(value: Any, people: list[int]) -> Any:
 
 
 def changed(value: Any, drawn: Sequence[Mapping[str, Any]]) -> Any:
-    """An input in which the drawn people have what their attribute becomes.
+    """An input in which the drawn people have what their attribute becomes, in all columns that say it.
 
-    What is not known stays so; inputs without any of the attributes are returned as they are.
+    What is not known stays so; inputs without any of the columns are returned as they are.
     """
     if not isinstance(value, DataFrame) or "user_id" not in value.columns:
         return value
-    held = sorted({row["attribute"] for row in drawn} & set(value.columns))
+    become = {row["user_id"]: {row["attribute"]: row["becomes"], **row["also"]} for row in drawn}
+    held = sorted({name for of in become.values() for name in of} & set(value.columns))
     if not held:
         return value
-    plain = {name: [row[name] for row in drawn] for name in ("user_id", "attribute", "becomes")}
-    twins = value.sparkSession.createDataFrame(pa.table(plain | {"user_id": pa.array(plain["user_id"], pa.int64())}))
+    plain = {f"_{name}": pa.array([of.get(name) for of in become.values()], pa.string()) for name in held}
+    twins = value.sparkSession.createDataFrame(pa.table(plain | {"user_id": pa.array(list(become), pa.int64())}))
+    of_whom = {name: F.col("user_id").isin([user for user, of in become.items() if name in of]) for name in held}
     twin = {
         name: F.when(
-            (F.col("attribute") == name) & F.col(name).isNotNull(), F.col("becomes").cast(value.schema[name].dataType)
+            of_whom[name] & F.col(name).isNotNull(), F.col(f"_{name}").cast(value.schema[name].dataType)
         ).otherwise(F.col(name))
         for name in held
     }

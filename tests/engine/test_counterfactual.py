@@ -12,6 +12,7 @@ from jobs.contract import Column, DayRange, Node, NoParams, Table, TableInput
 from jobs.errors import ContractError
 from jobs.session import connect
 from jobs.settings import Market
+from models import eligibility
 from quality import counterfactual
 from quality.counterfactual import STAGES, Params, changed, figures, ordered, pairs, sample
 
@@ -142,7 +143,7 @@ def test_people_get_the_next_of_all_values_and_nothing_else_changes(spark):
     frame = spark.createDataFrame(rows, PEOPLE)
     drawn = sample(frame, frame, ("gender",), 9)
     assert [(r["user_id"], r["becomes"]) for r in drawn] == [(1, "b"), (2, "c"), (3, "a")]
-    tiers = [{"user_id": 4, "attribute": "city_tier", "becomes": "10"}]
+    tiers = [{"user_id": 4, "attribute": "city_tier", "becomes": "10", "also": {}}]
     found = {r.user_id: tuple(r)[2:] for r in changed(frame, drawn[:2] + tiers).collect()}
     assert found == {
         1: ("b", "x", None, 1),
@@ -151,6 +152,43 @@ def test_people_get_the_next_of_all_values_and_nothing_else_changes(spark):
         4: (None, "x", None, 10),
     }
     assert changed(frame.select("user_id"), drawn).columns == ["user_id"] and changed("a path", drawn) == "a path"
+
+
+def test_an_age_changes_with_its_band(spark):
+    """As people's ages are known and as rules of law read them (the age before the band)."""
+    schema = "ds date, user_id bigint, region string, age_band string, age_years int, is_new boolean, tenure_days int"
+    rows = [
+        (D, 1, "north", "18_24", 19, True, 2),
+        (D, 2, "north", "25_34", 33, False, 40),
+        (D, 3, "north", "25_34", 27, False, 9),
+        # the year of birth is not known, so it is not made up
+        (D, 4, "north", "18_24", None, True, 3),
+        (D, 5, "north", "25_34", 30, False, 50),
+    ]
+    frame = spark.createDataFrame(rows, schema)
+    drawn = {row["user_id"]: row for row in sample(frame, frame, ("age_band",), 9)}
+    # the youngest of 33, 27 and 30; the only known one of 18_24
+    assert drawn[1] == {"user_id": 1, "attribute": "age_band", "becomes": "25_34", "also": {"age_years": "27"}}
+    assert drawn[2]["also"] == {"age_years": "19"}
+    twins = changed(frame, [drawn[n] for n in (1, 2, 4)])
+    found = {r.user_id: (r.age_band, r.age_years) for r in twins.collect()}
+    assert found == {
+        1: ("25_34", 27),
+        2: ("18_24", 19),
+        3: ("25_34", 27),
+        4: ("25_34", None),
+        5: ("25_34", 30),
+    }
+    assert {r.user_id: r.least_age for r in eligibility.people(twins).collect()} == {1: 27, 2: 19, 3: 27, 4: 25, 5: 30}
+    # who is new and for how long: 2 days is the least of the new
+    ten = {row["user_id"]: row for row in sample(frame, frame, ("is_new",), 9)}
+    assert {r.user_id: (r.is_new, r.tenure_days) for r in changed(frame, [ten[1], ten[2]]).collect()} == {
+        1: (False, 9),
+        2: (True, 2),
+        3: (False, 9),
+        4: (True, 3),
+        5: (False, 50),
+    }
 
 
 def test_overlap_and_displacement_by_hand(spark):
