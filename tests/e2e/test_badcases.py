@@ -184,7 +184,8 @@ class Planter:
         stats = world.rows("features.item_stats").set_index("item_id")
         shown = stats[stats["is_eligible"] & (stats["impressions_28d"] >= 200)].index
         # items of the cases, each its own; those of clickbait have a cause already
-        self.items_left = iter(self.rng.permutation(sorted(set(shown) - bait_of(world))).tolist())
+        self.honest = sorted(set(shown) - bait_of(world))
+        self.items_left = iter(self.rng.permutation(self.honest).tolist())
 
     def show(
         self, user: int, item: int, minute: int, slot: str = "organic", load_ms: int = 200, place: int = 20
@@ -254,8 +255,9 @@ class Planter:
         before = [tastes[n % len(tastes)] for n in range(10)]
         places = {"candidates": tastes, "ranking": [*before, missed], "policy": [missed, *tastes]}
         self.rank(user, places[cause])
-        # the feed that lacks the category
-        self.show(user, self.items.index[self.items["category"] == tastes[0]][0], 0, place=1)
+        # the feed that lacks the category; spread over many items, since no click rate should move
+        liked = [item for item in self.honest if self.items.at[item, "category"] in tastes]
+        self.show(user, liked[user % len(liked)], 0, place=1)
         for minute, item in enumerate(self.items.index[self.items["category"] == missed][:5].tolist()):
             self.act(user, item, minute)
         self.made.truth["missed_interest", user, missed] = cause
