@@ -49,6 +49,9 @@ class Params:
         Share of the eligible items, most exposed first, that is the head; the others are the long tail.
     gini_limit, long_tail_target
         Gini above the one, or a long-tail share below the other, is a warning.
+    item_limit
+        One item in more than this part of a surface's lists is a warning. A small shop's bestsellers stand in half of
+        its lists and more, so it is high; that one item takes more than it used to is seen by audit.health.
     sample
         People whose lists are compared item by item, drawn by hash.
     min_showings
@@ -61,6 +64,7 @@ class Params:
     head_share: float = 0.2
     gini_limit: float = 0.6
     long_tail_target: float = 0.3
+    item_limit: float = 0.9
     sample: int = 500
     min_showings: int = 10
     narrowed: float = 0.1
@@ -78,10 +82,11 @@ CONTRACT = Table(
         Column(
             "metric",
             "string",
-            "Of lists: category_coverage, item_coverage, gini, long_tail_share, intra_list_categories, "
-            "intra_list_diversity (1 - cosine of contents) or novelty (bits). Of what was shown: "
-            "small_category_share, middle_category_share and their _trend against the week before; variety_change "
-            "(mean) and its _p10, _p50, _p90 over people, narrowed_share.",
+            "Of lists: category_coverage, item_coverage, gini, largest_item_share (part of the lists in which the most "
+            "listed item stands), long_tail_share, intra_list_categories, intra_list_diversity (1 - cosine of "
+            "contents) or novelty (bits). Of what was shown: small_category_share, middle_category_share and their "
+            "_trend against the week before; variety_change (mean) and its _p10, _p50, _p90 over people, "
+            "narrowed_share.",
         ),
         Column("value", "double", "The figure.", digits=6),
         Column("lo", "double", "Lower end of the 95 % interval.", digits=6),
@@ -221,6 +226,10 @@ def figures(table: pa.Table, subject: str, params: Params) -> Iterator[dict[str,
     yield figure("category_coverage", (share, *wilson(seen, len(totals))), len(totals))
     yield figure("item_coverage", with_jackknife(coverage, matrix), n_items)
     yield figure("gini", with_jackknife(gini, matrix), n_items, params.gini_limit, lambda v: v <= params.gini_limit)
+    # Gini sees how all items fare, and hardly one that is everywhere; no list holds an item twice
+    most = int(exposed.sum(axis=1).max(initial=0))
+    largest = (most / n_lists, *wilson(most, n_lists)) if n_lists else (math.nan,) * 3
+    yield figure("largest_item_share", largest, n_lists, params.item_limit, lambda v: v <= params.item_limit)
     yield figure(
         "long_tail_share",
         with_jackknife(lambda e: long_tail_share(e, in_tail), exposed),

@@ -1,9 +1,10 @@
 r"""``audit.health``: the figures of people, of the ecosystem and of business, with warning lines and one index.
 
-A figure is a metric (``metrics/*.yaml``), a margin made of one, a figure of ``audit.diversity``, or retention by how
-long people have been there. It is held against its own past: the same weekday of the weeks before, at least
-``least_weeks`` of them, because a week has its shape; until there are so many, against all of the days before, at
-least ``least_days``. With fewer it has no line. The line lies where chance seldom leads:
+A figure is a metric (``metrics/*.yaml``), a margin made of one, a figure of ``audit.diversity``, retention by how long
+people have been there, or the part of the supply that comes from creators who are not new. It is held against its own
+past: the same weekday of the weeks before, at least ``least_weeks`` of them, because a week has its shape; until there
+are so many, against all of the days before, at least ``least_days``. With fewer it has no line. The line lies where
+chance seldom leads:
 
 .. math:: m \pm \max(width \times 1.4826 \times MAD, least\_change \times |m|)
 
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
@@ -57,7 +58,10 @@ FIGURES: Mapping[str, Mapping[str, str]] = {
     "ecosystem": {
         "category_coverage": UP,
         "gini": DOWN,
+        "largest_item_share": DOWN,
         "long_tail_share": UP,
+        # the complement of newcomers' share, whose median is mostly 0 and would warn of the first of them
+        "established_supply": EITHER,
         "creator_traffic": EITHER,
         "creator_growth": UP,
         "creator_retention": UP,
@@ -138,7 +142,7 @@ CONTRACT = Table(
     description="Figures of people, ecosystem and business against their own past, by segment, and one index from "
     "them. A figure that the data cannot give says why.",
     columns=[
-        Column("metric", "string", "The figure: a metric, one of audit.diversity, or index."),
+        Column("metric", "string", "The figure: a metric, one of audit.diversity, established_supply, or index."),
         Column("dimension", "string", "What it is broken down by; all for the total, part for the index's parts."),
         Column("value_group", "string", "Value of the dimension."),
         Column("part", "string", "users, ecosystem or business; all for the index."),
@@ -162,6 +166,7 @@ CONTRACT = Table(
         TableInput("audit.diversity", days=2 * HISTORY + 1, optional=True),
         TableInput("silver.user_daily", days=HISTORY + max(RETURNS) + 1, optional=True),
         TableInput("features.user_profile", optional=True),
+        TableInput("features.creator_stats", days=HISTORY + WEEK + 1, optional=True),
     ],
     checks=[in_set("verdict", (OK, LOW, NO_HISTORY, TOO_SMALL, NOT_KNOWN)), between("score", 0, 100)],
     grain="day",
@@ -177,13 +182,15 @@ def build(
     diversity: DataFrame,
     user_daily: DataFrame,
     user_profile: DataFrame,
+    creator_stats: DataFrame,
     *,
     days: DayRange,
     params: Params,
 ) -> DataFrame:
     columns = ("ds", "metric", "dimension", "value_group", "value", "n")
     spread = diversity.withColumns({"dimension": F.lit("surface"), "value_group": F.col("subject")})
-    parts = [metrics.where("in_force"), spread, retention_by_tenure(user_daily, user_profile, days.last, params)]
+    returning = retention_by_tenure(user_daily, user_profile, days.last, params)
+    parts = [metrics.where("in_force"), spread, returning, established_supply(creator_stats)]
     found = reduce(DataFrame.unionByName, [part.select(*columns) for part in parts]).toArrow().to_pylist()
     past: dict[Place, dict[dt.date, tuple[float | None, int | None]]] = {}
     for r in found:
@@ -236,6 +243,38 @@ def retention_by_tenure(user_daily: DataFrame, user_profile: DataFrame, ds: dt.d
             F.count(F.lit(1)).alias("n"),
         )
         .select("ds", "metric", F.lit(TENURE).alias("dimension"), "value_group", "value", "n")
+    )
+
+
+def established_supply(creator_stats: DataFrame) -> DataFrame:
+    """Part of the items on offer whose creators have been there for more than a week, of every day that is known.
+
+    A burst of new creators pulls it down, whatever they write. Who is there on the first day that is known is not new.
+
+    Returns
+    -------
+    DataFrame
+        ``ds, metric, dimension, value_group, value, n``.
+    """
+    came = F.min("ds").over(Window.partitionBy("creator_id"))
+    by_day = (
+        creator_stats.select("ds", "items", came.alias("came")).groupBy("ds", "came").agg(F.sum("items").alias("items"))
+    )
+    first = F.min("came").over(Window.partitionBy(F.lit(1)))
+    there = (F.col("came") == F.col("first")) | (F.date_diff("ds", "came") >= WEEK)
+    value = F.try_divide(F.sum(F.when(there, F.col("items")).otherwise(0)), F.sum("items"))
+    return (
+        by_day.withColumn("first", first)
+        .groupBy("ds")
+        .agg(value.alias("value"), F.sum("items").alias("n"))
+        .select(
+            "ds",
+            F.lit("established_supply").alias("metric"),
+            F.lit(ALL).alias("dimension"),
+            F.lit(ALL).alias("value_group"),
+            "value",
+            "n",
+        )
     )
 
 

@@ -290,13 +290,16 @@ def test_diversity_by_hand(spark):
     assert values["item_coverage"] == 0.6
     # counts 0, 0, 1, 1, 2 with weights -4, -2, 0, 2, 4: (2 + 8) / (5 * 4)
     assert values["gini"] == 0.5
+    # item 1 in two of two lists
+    assert values["largest_item_share"] == 1 and found["feed", "largest_item_share"]["n"] == 2
     # items 2 and 3 have two of four exposures
     assert values["long_tail_share"] == 0.5
     # one category and two categories
     assert values["intra_list_categories"] == 1.5
     # item 1 twice with 1 bit, item 2 with 2 bits, item 3 with 3 bits: 7 / 4
     assert values["novelty"] == 1.75
-    assert {m: r["verdict"] for (_, m), r in found.items() if r["verdict"]} == {"gini": "ok", "long_tail_share": "ok"}
+    verdicts = {m: r["verdict"] for (_, m), r in found.items() if r["verdict"]}
+    assert verdicts == {"gini": "ok", "long_tail_share": "ok", "largest_item_share": "warn"}
     assert found["feed", "gini"]["n"] == 5 and found["feed", "long_tail_share"]["n"] == 2
 
 
@@ -306,6 +309,23 @@ def test_narrow_lists_are_warned_of(spark):
     # one item of ten has all: 1 - 1/10; no showings are known, so the most taken item is the head
     assert found["feed", "gini"]["value"] == 0.9 and found["feed", "gini"]["verdict"] == "warn"
     assert found["feed", "long_tail_share"]["value"] == 0 and found["feed", "long_tail_share"]["verdict"] == "warn"
+
+
+def test_one_item_in_nearly_all_lists_is_warned_of_though_the_others_are_spread(spark):
+    items = items_of(D2, *[(i, "a") for i in range(61)])
+
+    def spread(everywhere):
+        """Twenty lists of ten that go round 60 items; item 60 is on top of so many of them."""
+        lists = [[60] * (u < everywhere) + [(u * 9 + n) % 60 for n in range(9)] for u in range(20)]
+        found = diverse(spark, [r for u in range(20) for r in recommended(D2, u, lists[u])], items)
+        return found["feed", "largest_item_share"], found["feed", "gini"]["verdict"]
+
+    share, verdict = spread(19)
+    # 19 of 20 lists; Gini of three lists for each other item and 19 for one stays far below its limit
+    assert (share["value"], share["threshold"], share["verdict"], verdict) == (0.95, 0.9, "warn", "ok")
+    assert share["lo"] < 0.9 < share["hi"] <= 1
+    share, _ = spread(18)
+    assert (share["value"], share["verdict"]) == (0.9, "ok")
 
 
 def test_no_lists_no_diversity(spark):

@@ -48,11 +48,15 @@ def rows(spark):
     profile = [(SUNDAY, u, 400 if u in OLD else 1) for u in (*OLD, *NEW)] + [(SUNDAY, 99, None)]
     ratios = [(SUNDAY, "cost_ratio_direct", 0.6), (SUNDAY, "cost_ratio", 0.9), (day(1), "cost_ratio", None)]
     metrics = [(ds, metric, "all", "all", True, value, 50) for ds, metric, value in ratios]
+    # eight items of those who were always there, six of one who came ten days ago, two of one who came yesterday
+    supply = [(day(age), c, 4) for age in range(60) for c in (1, 2)] + [(day(age), 3, 6) for age in range(11)]
+    supply += [(day(age), 4, 2) for age in range(2)]
     made = health.build(
         spark.createDataFrame(metrics, METRICS),
         empty(diversity.CONTRACT),
         spark.createDataFrame(acted, DAILY),
         spark.createDataFrame(profile, "ds date, user_id bigint, tenure_days int"),
+        spark.createDataFrame(supply, "ds date, creator_id bigint, items int"),
         days=DayRange.day(SUNDAY),
         params=health.Params(least_n=5),
     )
@@ -86,6 +90,14 @@ def test_margins_are_what_costs_leave_of_the_revenue(rows):
         "operating_margin": (0.1, "business", "higher"),
     }
     assert ("cost_ratio", "all", "all") not in rows and margins["operating_margin"]["verdict"] == "no_history"
+
+
+def test_a_burst_of_new_creators_pulls_the_established_supply_down(rows):
+    row = rows["established_supply", "all", "all"]
+    # of 16 items 14 are of creators who have been there for a week; on eight Sundays before it was 8 of 8 but for the
+    # last, on which the third creator was three days there: 8 of 14
+    assert (row["value"], row["n"], row["history"], row["median"], row["low"]) == (0.875, 16, 8, 1.0, 0.9)
+    assert (row["verdict"], row["score"], row["part"]) == ("warn", None, "ecosystem")
 
 
 def test_figures_whose_source_is_empty_say_so(rows):

@@ -16,7 +16,7 @@ from jobs.runner import conform
 from jobs.settings import Market, Settings
 from jobs.steps import catalog
 from models import recall
-from quality import diversity, fairness, freshness
+from quality import diversity, fairness, freshness, health
 from quality.badcases import causes, detected
 
 DAY = dt.date(2024, 3, 8)
@@ -42,7 +42,7 @@ class World:
     """
 
     known = {}
-    dead_channel = silent_feed = frozen = uncovered = viral = spam = False
+    dead_channel = silent_feed = frozen = uncovered = collapsed = viral = clickbait = spam = False
 
     def __init__(self, settings, frame):
         self.settings, self.lake, self.frame = settings, Lake(settings), frame
@@ -51,8 +51,10 @@ class World:
         for at, day in enumerate(WEEK):
             self.night(at, day, today=day == DAY)
         self.lake.append(freshness.CONTRACT, self.audited(freshness, self.freshness, self.frozen))
-        self.lake.append(diversity.CONTRACT, self.audited(diversity, self.diversity, self.viral))
+        planted = "collapsed" * self.collapsed or "viral" * self.viral
+        self.lake.append(diversity.CONTRACT, self.audited(diversity, self.diversity, planted))
         self.lake.append(fairness.CONTRACT, self.audited(fairness, self.fairness, self.uncovered))
+        self.lake.append(health.CONTRACT, self.audited(health, self.health, self.spam))
         return night_report(self.settings, DAY)["problems"]
 
     def audited(self, module, build, planted):
@@ -82,7 +84,7 @@ class World:
         # the nights before are like a quiet last one
         found = self.audited(recall, self.recall, today and self.dead_channel)
         self.lake.append(recall.CONTRACT, [row | {"ds": day} for row in found])
-        cases = self.audited(causes, self.badcases, today and self.spam)
+        cases = self.audited(causes, self.badcases, today and self.clickbait)
         self.lake.append(causes.CONTRACT, [row | {"ds": day} for row in cases])
 
     def recall(self, dead_channel):
@@ -101,9 +103,9 @@ class World:
         params = recall.Params(off=tuple(set(recall.CHANNELS) - {"creator", "popular"}))
         return recall.build(days=TODAY, params=params, market=MARKET, **frames)
 
-    def badcases(self, spam):
+    def badcases(self, clickbait):
         """Five new items have titles of clickbait; or all have."""
-        titles = {i: "You won't believe it" if spam or i < 5 else "A teapot" for i in range(ITEMS)}
+        titles = {i: "You won't believe it" if clickbait or i < 5 else "A teapot" for i in range(ITEMS)}
         items = [{"ds": DAY, "item_id": i, "title": title, "category": "tea"} for i, title in titles.items()]
         daily = [{"ds": DAY, "item_id": i, "impressions": 50, "clicks": 5, "dwell_ms": 9000} for i in titles]
         frames = self.given(detected, items=items, item_daily=daily)
@@ -125,13 +127,20 @@ class World:
         ]
         return freshness.build(**self.given(freshness, items=items), days=TODAY, params=freshness.Params())
 
-    def diversity(self, viral):
-        """Lists of 10 go round the catalogue; a viral item and its kind stand in all of them."""
+    def diversity(self, planted):
+        """Lists of 10 go round the catalogue; or all are the same; or one item is on top of lists that go round."""
+
+        def item(user, rank):
+            if planted == "collapsed":
+                return rank
+            if planted == "viral":
+                return 0 if rank == 1 else 1 + (user * 9 + rank) % (ITEMS - 1)
+            return (user * 10 + rank) % ITEMS
+
         frames = self.given(
             diversity,
             recommendations=[
-                {"ds": DAY, "surface": "feed", "user_id": user, "rank": rank}
-                | {"item_id": rank if viral else (user * 10 + rank) % ITEMS}
+                {"ds": DAY, "surface": "feed", "user_id": user, "rank": rank, "item_id": item(user, rank)}
                 for user in range(USERS)
                 for rank in range(1, 11)
             ],
@@ -139,6 +148,14 @@ class World:
             item_daily=[{"ds": DAY, "item_id": i, "impressions": 9, "clicks": 2, "targets": 1} for i in range(ITEMS)],
         )
         return diversity.build(**frames, days=TODAY, params=diversity.Params(long_tail_target=0.0))
+
+    def health(self, spam):
+        """Ten creators with six items each, for a fortnight; or twelve more on the last two days, with four each."""
+        fortnight = [DAY - dt.timedelta(days=n) for n in range(14)]
+        creators = [{"ds": day, "creator_id": c, "items": 6} for day in fortnight for c in range(10)]
+        spammers = [{"ds": day, "creator_id": c, "items": 4} for day in fortnight[:2] for c in range(10, 22)]
+        frames = self.given(health, creator_stats=[*creators, *spammers] if spam else creators)
+        return health.build(**frames, days=TODAY, params=health.Params())
 
     def fairness(self, uncovered):
         """Nine of ten people of each region get a personal list; in the north one of two, where it lost coverage.
@@ -176,8 +193,11 @@ def test_a_quiet_night_names_nothing(world):
         ("silent_feed", "sources", "feed reviews", "warn"),
         ("frozen", "freshness", "silver.items", "warn"),
         ("uncovered", "fairness", "fairness region", "warn"),
+        ("collapsed", "diversity", "diversity feed", "warn"),
         ("viral", "diversity", "diversity feed", "warn"),
-        ("spam", "badcases", "badcases title party", "warn"),
+        ("clickbait", "badcases", "badcases title party", "warn"),
+        # of 60 + 48 items more than two fifths are new people's: titles say nothing of it
+        ("spam", "health", "established_supply", "warn"),
     ],
 )
 def test_the_audit_of_a_fault_comes_first(world, fault, section, subject, severity):
@@ -187,3 +207,9 @@ def test_the_audit_of_a_fault_comes_first(world, fault, section, subject, severi
     assert {p["section"] for p in others} <= {section}
     # what fails pages somebody
     assert severity == "warn" or first["owner"]
+
+
+def test_one_item_on_top_of_all_lists_is_named_where_all_else_is_spread(world):
+    world.viral = True
+    [problem] = world.problems()
+    assert problem["said"] == "Lists of feed: largest_item_share is 1.000, its limit 0.900."
