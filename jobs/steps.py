@@ -533,10 +533,12 @@ def discard_backfill(market: str, run_id: str) -> bool:
         return backfill.discard(runner)
 
 
-def run_nodes(runner: Runner, nodes: list[Node], days: DayRange, heal: bool = True) -> dict[str, int]:
+def run_nodes(
+    runner: Runner, nodes: list[Node], days: DayRange, ranges: Mapping[str, DayRange] | None = None
+) -> dict[str, int]:
     """Build and publish chosen nodes; a group with a gate passes it here too, and lists become a release.
 
-    ``heal``: earlier days that what landed touches are built with them (`jobs.healing`).
+    ``ranges``: what is built for more than ``days``; by default what landed asks for (`jobs.healing`).
     """
     from quality.gate import run_gate as expectations
 
@@ -545,8 +547,8 @@ def run_nodes(runner: Runner, nodes: list[Node], days: DayRange, heal: bool = Tr
         chosen = [node for node in nodes if node.contract.group == group.name]
         if not chosen:
             continue
-        ranges = healing.night_ranges(runner.lake, runner.catalog, group.name, days) if heal else {}
-        made = runner.build_group(chosen, days, publish=not group.gate, ranges=ranges)
+        wider = healing.night_ranges(runner.lake, runner.catalog, group.name, days) if ranges is None else ranges
+        made = runner.build_group(chosen, days, publish=not group.gate, ranges=wider)
         if group.gate:
             expectations(runner, made, group.name, days.last)
             served = [s for s in made if runner.catalog.table(s.table).append]
@@ -562,7 +564,12 @@ def run_nodes(runner: Runner, nodes: list[Node], days: DayRange, heal: bool = Tr
 def run_as_arrived(runner: Runner, target: str, days: DayRange) -> dict[str, int]:
     """Build a table and all that it is made from, day by day, from what had arrived by the end of each: a replay.
 
-    Rows that came late stay unknown. Bronze, which is kept by arrival, is read as it is.
+    As in a night, silver goes back as far as rows may come late. Bronze, which is kept by arrival, is read as it is.
+
+    Returns
+    -------
+    dict
+        Rows per table of the last build.
 
     Raises
     ------
@@ -577,10 +584,11 @@ def run_as_arrived(runner: Runner, target: str, days: DayRange) -> dict[str, int
     runner.catalog = runner.catalog.as_arrived()
     nodes = [runner.catalog.node(name) for name in runner.catalog.upstream(target)]
     nodes = [node for node in nodes if node.contract.group != "bronze"]
+    silver = [node.name for node in nodes if node.contract.group == "silver"]
+    late = dt.timedelta(days=runner.settings.market.late_days)
     rows: dict[str, int] = {}
     for day in days:
-        for table, count in run_nodes(runner, nodes, DayRange.day(day), heal=False).items():
-            rows[table] = rows.get(table, 0) + count
+        rows |= run_nodes(runner, nodes, DayRange.day(day), dict.fromkeys(silver, DayRange(day - late, day)))
     return rows
 
 
