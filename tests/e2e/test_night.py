@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from pyspark.sql import functions as F
 
 from jobs import releases, steps
 from jobs.contract import Artifact, DayRange, Table
@@ -133,6 +134,21 @@ def test_the_same_night_again_changes_nothing(runner, world):
     steps.night(NIGHT, "demo", "night-again")
     assert contents(runner, PER_DAY + VERSIONED, DayRange.day(NIGHT)) == before
     assert len(releases.history(world.lake)) == rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("group", ["silver", "features", "examples", "candidates", "audit"])
+def test_order_and_partitions_of_its_inputs_change_no_table(runner, world, tmp_path, monkeypatch, group):
+    days, nodes = DayRange.day(NIGHT), steps.catalog().group(group)
+    tables = [n.contract for n in nodes if isinstance(n.contract, Table)]
+    before = contents(runner, tables, days)
+    monkeypatch.setenv("NIGHTJAR_LAKE", str(tmp_path / "mine"))
+    monkeypatch.setenv("NIGHTJAR_READ_THROUGH", str(world.settings.lake))
+    with steps.opened("demo", "shuffled") as other:
+        other.spark.conf.set("spark.sql.shuffle.partitions", "7")
+        other.views = {t.name: lambda rows: rows.repartition(7, F.rand(3)) for t in TABLES}
+        other.build_group(nodes, days)
+        assert contents(other, tables, days) == before
 
 
 @pytest.mark.slow
