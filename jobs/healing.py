@@ -6,7 +6,7 @@ first. *A day landed anew*: a file came after its day was taken in. *Rows came l
 ``ops.run``, where a group's rows appear at once: what a killed run did not finish is done again.
 
 Bronze and silver follow every night. Tables with windows are dearer and change little by a few rows: they follow once a
-week, or at once where more than a share of one table's rows of a day changed (``Market.heal_weekday``,
+week, or at once where more than a share of a day's rows changed, or of one table's (``Market.heal_weekday``,
 ``Market.heal_late_share``).
 """
 
@@ -33,6 +33,8 @@ WINDOWED = ("features", "examples")
 """Groups of tables with windows."""
 BACK = 30
 """How many days a night goes back by itself for what changed; further back is a backfill's, which somebody plans."""
+LEAST_MOVED = 20
+"""So many rows of one table must have moved for its share to count by itself."""
 DAY = dt.timedelta(days=1)
 Account = Mapping[str, Mapping[str, int]]
 """Rows of an event day by day of arrival and what became of them (`jobs.reconcile`)."""
@@ -233,16 +235,20 @@ class Change:
 def changes(record: Record, tables: Iterable[str], days: DayRange) -> list[Change]:
     """The days whose accounts are others than when the first of the tables' days was built that reads them.
 
-    A day changed as far as the table of which the largest share moved: many rows of another one hide nothing.
+    A day changed as far as all its rows together, or those of the table of which the largest share moved: many rows of
+    another one hide nothing. In a table of a few rows a late one says little: alone it counts from `LEAST_MOVED` on.
     """
     found = []
     for ds in days:
         readers = [[(day, at) for day, at in record.built.get(name, {}).items() if day >= ds] for name in tables]
         known = min((min(later)[1] for later in readers if later), default=None)
         accounts = record.accounts.get(ds, {}).values() if known is not None else ()
-        if moved := [change for each in accounts if (change := _change(ds, each, known)).moved]:
-            since = min(change.since for change in moved)
-            found.append(replace(max(moved, key=lambda change: change.share), since=since))
+        each = [_change(ds, account, known) for account in accounts]
+        if any(change.moved for change in each):
+            since = min(change.since for change in each if change.moved)
+            whole = Change(ds, sum(c.moved for c in each), sum(c.rows for c in each), since)
+            alone = [replace(change, since=since) for change in each if change.moved >= LEAST_MOVED]
+            found.append(max([whole, *alone], key=lambda change: change.share))
     return found
 
 
@@ -260,7 +266,7 @@ def windowed_range(record: Record, lake: Lake, tables: Iterable[str], days: DayR
     """The days for which tables with windows are built in the night of ``days``, the missing ones before it included.
 
     What changed is followed once a week, whatever became of the week's night; at once where it is more than the
-    market's share of a table's day; and where later days derive from what is built now.
+    market's share of the day or of one table's; and where later days derive from what is built now.
     """
     market = lake.settings.market
     missing = record.missing(tables, days.first) or days.first

@@ -68,7 +68,8 @@ class Market:
     heal_weekday
         Weekday (0 is Monday) of the night that rebuilds tables with windows for the week's late rows.
     heal_late_share
-        A day is rebuilt at once where more than this share of one table's rows changed since its windows were built.
+        A day is rebuilt at once where more than this share of its rows changed since its windows were built, or of one
+        table's.
     language
         Language of texts for people whose own is not known, as ``en`` (models.messages).
     feeds

@@ -103,9 +103,9 @@ def test_a_day_changed_by_what_moved_in_its_accounts_since_its_windows_were_buil
     logged(lake, D, {str(D): {"written": 3}}, at=1, table="silver.users")
     windows_built(lake, [D], at=2)
     assert changes(Record.of(lake), [WINDOWS], DayRange.day(D)) == []
-    # 10 came a day later, and one of the 90 has become a duplicate of an earlier delivery: 11 of 99 rows moved
+    # 10 came a day later, and one of the 90 has become a duplicate of an earlier delivery: 11 of 99 + 3 rows moved
     logged(lake, D, {str(D): {"written": 89, "duplicates": 1}, str(day(1)): {"written": 10, "late": 5}}, at=3)
-    assert changes(Record.of(lake), [WINDOWS], DayRange.day(D)) == [Change(D, 11, 99, since=D)]
+    assert changes(Record.of(lake), [WINDOWS], DayRange.day(D)) == [Change(D, 11, 102, since=D)]
     windows_built(lake, [D], at=4)
     assert changes(Record.of(lake), [WINDOWS], DayRange.day(D)) == []
 
@@ -150,6 +150,16 @@ def test_many_rows_of_one_feed_do_not_hide_what_moved_in_another(lake):
     (change,) = changes(Record.of(lake), [WINDOWS], DayRange.day(D))
     assert (change, change.share) == (Change(D, 2_500, 5_000, since=D), 0.5)
     assert healed(lake, day(1), heal_weekday=6) == DayRange(D, day(1))
+
+
+def test_one_late_row_of_a_small_feed_waits_for_the_week(lake):
+    logged(lake, D, {str(D): {"written": 10_000}}, at=1)
+    logged(lake, D, {str(D): {"written": 39}}, at=1, table="silver.orders")
+    windows_built(lake, [D], at=2)
+    # 1 of 40 orders is 2.5 %, and 0.01 % of the day
+    logged(lake, D, {str(D): {"written": 39}, str(day(1)): {"written": 1}}, at=3, table="silver.orders")
+    assert healed(lake, day(1), heal_weekday=6) == DayRange.day(day(1))
+    assert healed(lake, day(1), heal_weekday=0) == DayRange(D, day(1))
 
 
 def late_by_night(lake, first_late=3):
