@@ -12,6 +12,7 @@ from jobs.contract import (
     DayRange,
     Table,
     TableInput,
+    adds_up,
     between,
     in_set,
     known_in,
@@ -116,6 +117,7 @@ CONTRACT = Table(
         no_rows_where("size(reasons) = 0", "a row is shown without a reason"),
         no_rows_where("size(reasons) > 4", "a row has more than one main and three further reasons"),
         no_rows_where("size(violations) > 0", "a list breaks a rule"),
+        adds_up("count(1)", "serving.decision_log", "sum(size(placed))", "every place that was decided is served"),
     ],
 )
 
@@ -152,8 +154,27 @@ def build(
     )
     out = excluded(user_item_daily, events, items, days, market)
     known = constraints.Known(out, user_item_daily, badcases, curated, decision_log)
-    checked = constraints.with_violations(rows, known, plans(market, days.last), days, market)
-    return reasons.with_reasons(checked, items, user_interests, reasons.followed(user_follows, creators), params)
+    of_market = plans(market, days.last)
+    checked = constraints.with_violations(rows, known, of_market, days, market)
+    told = reasons.with_reasons(checked, items, user_interests, reasons.followed(user_follows, creators), params)
+    most = max(surface.candidates for surface in of_market.values())
+    missing = _missing(decision_log, contexts, ranked.where(F.col("rank") <= most), user_profile)
+    return told.unionByName(missing, allowMissingColumns=True)
+
+
+def _missing(decision_log: DataFrame, contexts: DataFrame, ranked: DataFrame, user_profile: DataFrame) -> DataFrame:
+    """A row on rank 0 for every consenting active user with candidates of whom nothing was decided on a surface.
+
+    There should be none: whoever a join lost would be missed by no check of the lists that are there.
+    """
+    consenting = user_profile.where("consent_personalisation").select("user_id")
+    return (
+        contexts.select("ds", "surface", "user_id")
+        .join(ranked.select("user_id").distinct(), "user_id", "left_semi")
+        .join(consenting, "user_id", "left_semi")
+        .join(decision_log.select("surface", "user_id"), ["surface", "user_id"], "left_anti")
+        .withColumns({"rank": F.lit(0), "violations": F.array(F.lit("the user has candidates and no list"))})
+    )
 
 
 def _people(user_profile: DataFrame, market: Market) -> DataFrame:

@@ -56,7 +56,8 @@ CONTRACT = Table(
             "sum(amount_minor)",
             "silver.orders",
             "sum(if(kind = 'sale', amount_minor, 0))",
-            "what people paid is what orders and payments booked",
+            # the same sales, counted twice: what each of the booking systems has is told by gmv_order and gmv_payment
+            "every sale is somebody's, whichever system booked it",
         ),
         adds_up("sum(impressions)", "silver.impressions", "count(1)", "every showing is somebody's"),
     ],

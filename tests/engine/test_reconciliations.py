@@ -22,6 +22,7 @@ EVENTS = (
 ORDERS = "ds date, user_id bigint, item_id bigint, at_ms bigint, kind string, amount_minor bigint, source_system string"
 SHOWN = "ds date, user_id bigint, item_id bigint, at_ms bigint, terminal string, position int, swipe_speed double"
 USERS, ITEMS = "ds date, user_id bigint", "ds date, item_id bigint"
+DECIDED = "ds date, user_id bigint, placed array<bigint>"
 MARKET = Market("test", target=("click",))
 
 
@@ -48,6 +49,8 @@ def facts(spark):
         "silver.impressions": spark.createDataFrame(shown, SHOWN),
         "silver.users": spark.createDataFrame([(D2, 1), (D2, 2)], USERS),
         "silver.items": spark.createDataFrame([(D2, 10), (D2, 11)], ITEMS),
+        # a list of each person, with a place
+        "serving.decision_log": spark.createDataFrame([(D2, 1, [10]), (D2, 2, [11])], DECIDED),
     }
 
 
@@ -121,13 +124,16 @@ def put(column, value):
         (sessions, add("actions", 1), r"adds_up.*silver\.events.*5 here, 4 there"),
         (sessions, add("impressions", -1), r"adds_up.*silver\.impressions.*2 here, 3 there"),
         (sessions, without_last, r"adds_up.*silver\.events.*3 here, 4 there"),
-        # orders and payments: 550 paid, refunds apart; what the order system booked is left out, then one person's
+        # sales of both systems: 550 paid, refunds apart; what one system booked is left out, then one person's
         (user_daily, add("amount_minor", -200), r"adds_up.*silver\.orders.*350 here, 550 there"),
         (user_daily, without_last, r"adds_up.*silver\.orders.*500 here, 550 there"),
         (user_daily, add("impressions", 1), r"adds_up.*silver\.impressions.*4 here, 3 there"),
         # lists and users: a list for nobody, and an item that is not there
         (recommendations, put("user_id", 9), r"known_in.*silver\.users.*1 of 2 rows breaking it, as 9"),
         (recommendations, put("item_id", 99), r"known_in.*silver\.items.*1 of 2 rows breaking it, as 99"),
+        # of a list a place is lost; and somebody has candidates and no list
+        (recommendations, without_last, r"adds_up.*serving\.decision_log.*1 here, 2 there"),
+        (recommendations, put("violations", ["the user has candidates and no list"]), "a list breaks a rule"),
     ],
 )
 def test_a_break_is_found_and_stops_the_publish(gate, module, change, said):

@@ -474,3 +474,36 @@ def test_candidates_of_two_categories_share_the_list_evenly(tables):
 
 def test_who_did_not_consent_has_no_list(tables):
     assert broken(tables, [placed(1, FINE)], consents=False)[1, FINE] == ["the user did not consent"]
+
+
+def test_who_has_candidates_and_no_list_on_a_surface_is_found(tables):
+    # 1 has both lists, 2 lacks that of the page; 3 does not consent, 4 has no candidates, 5 none that rules choose
+    # from, and of 6 everything was removed: that is a list too
+    items, stats = described([FINE])
+    market = Market("demo", surfaces={"feed": {}, "page": {"candidates": 50}})
+    log = [
+        {"surface": where, "user_id": user, "context": "usual", "placed": placed_there}
+        for where, user, placed_there in (
+            ("feed", 1, [placed(1, FINE)]),
+            ("page", 1, [placed(1, FINE)]),
+            ("feed", 2, [placed(1, FINE)]),
+            ("feed", 6, []),
+            ("page", 6, []),
+        )
+    ]
+    ranks = {1: 1, 2: 1, 3: 1, 5: 201, 6: 200}
+    found = serve(
+        tables,
+        log,
+        market,
+        people=[{"user_id": u, "consent_personalisation": u != 3} for u in range(1, 7)],
+        items=items,
+        stats=stats,
+        ranked=[
+            {"user_id": u, "item_id": FINE, "rank": r, "channels": ["x"], "model_version": "m/1"}
+            for u, r in ranks.items()
+        ],
+        contexts=[{"surface": where, "user_id": u} for where in ("feed", "page") for u in range(1, 7)],
+    )
+    missing = {key: (row["surface"], row["violations"]) for key, row in found.items() if row["rank"] == 0}
+    assert missing == {(2, None): ("page", ["the user has candidates and no list"])}
