@@ -10,6 +10,8 @@ from pyspark.sql import functions as F
 
 PURCHASE = "purchase"
 NEGATIVE = ("dislike", "not_interested", "block_author")
+REFUSALS = (*NEGATIVE, "already_purchased")
+"""What asks not to see an item: it leaves the lists within minutes, and stays away for a week."""
 FOLLOW, UNFOLLOW = ("follow_author",), ("unfollow_author", "block_author")
 """What begins and what ends that a user follows the creator of an item."""
 STRENGTH: Mapping[str, float] = MappingProxyType(

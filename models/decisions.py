@@ -18,11 +18,11 @@ from jobs.contract import (
     not_null,
     rows_between,
 )
+from jobs.interactions import REFUSALS
 from jobs.settings import Market
 from models import eligibility
 from models.channels import own_history
 from models.channels.curated import in_force
-from models.pool import TOLD
 from models.reranking_batches import CANDIDATE, EFFECTS, OUTPUT, PLACED, TOUCH, USER_COLUMNS, Plan, reranker
 from models.rules.rule import chain
 from models.variants import plans
@@ -155,7 +155,7 @@ def _touched(user_item_daily: DataFrame, events: DataFrame, days: DayRange) -> D
         F.lit("").alias("told"),
     )
     none = [F.lit(0).alias(name) for name in ("shown", "clicked", "bought")]
-    told = events.where(F.col("action").isin(*TOLD) & F.col("item_id").isNotNull())
+    told = events.where(F.col("action").isin(*REFUSALS) & F.col("item_id").isNotNull())
     return did.unionByName(told.select("user_id", "item_id", age, *none, F.col("action").alias("told")))
 
 

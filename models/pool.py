@@ -77,7 +77,7 @@ class Touched:
     """What users did with items in the last days: arrays of one length, a row for user, item and day.
 
     ``user`` is a row of the pool, ``at`` a position on the shelf, ``age`` 0 for the pool's day; ``shown``,
-    ``clicked`` and ``bought`` count, ``told`` is the refusal (`TOLD`) or empty.
+    ``clicked`` and ``bought`` count, ``told`` is the refusal (`jobs.interactions.REFUSALS`) or empty.
     """
 
     user: np.ndarray
@@ -90,9 +90,6 @@ class Touched:
 
     def where(self, mask: np.ndarray) -> Touched:
         return Touched(*(getattr(self, name)[mask] for name in self.__dataclass_fields__))
-
-
-TOLD = ("not_interested", "block_author", "already_purchased")
 
 
 @dataclass

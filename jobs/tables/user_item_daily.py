@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, NoParams, Table, TableInput, between, in_set
-from jobs.interactions import FOLLOW, NEGATIVE, PURCHASE, UNFOLLOW, count_of, interactions, strength
+from jobs.interactions import FOLLOW, NEGATIVE, PURCHASE, REFUSALS, UNFOLLOW, count_of, interactions, strength
 from jobs.landing import allowed, feed
 from jobs.settings import Market
 
@@ -25,7 +25,7 @@ CONTRACT = Table(
         Column("targets", "int", "Actions that the market counts as success."),
         Column("purchases", "int", "Sale lines."),
         Column("negatives", "int", "Dislikes, not interested, blocked authors."),
-        Column("rejections", "int", "Not interested, blocked author, already purchased: asked not to see it."),
+        Column("rejections", "int", "Not interested, dislike, blocked author, already purchased: asked not to see it."),
         Column(
             "follows",
             "int",
@@ -68,7 +68,7 @@ def build(
             count_of(*market.target).alias("targets"),
             count_of(PURCHASE).alias("purchases"),
             count_of(*NEGATIVE).alias("negatives"),
-            count_of("not_interested", "block_author", "already_purchased").alias("rejections"),
+            count_of(*REFUSALS).alias("rejections"),
             _follows().alias("follows"),
             F.sum(strength(F.col("action"))).alias("strength"),
             F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"),

@@ -1,4 +1,4 @@
-"""What the user asked not to see: not interested, a blocked author, bought already. It acts on the next lists."""
+"""What the user asked not to see (`jobs.interactions.REFUSALS`): an item, or all of a blocked author."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jobs.interactions import REFUSALS
 from models.pool import Pool
 from models.rules.rule import Rule, must
 
@@ -22,7 +23,7 @@ class NegativeFeedback(Rule):
 
     def removed(self, pool: Pool) -> Iterator[tuple[str, np.ndarray]]:
         recent = pool.touched.where((pool.touched.age < self.days) & (pool.touched.at >= 0))
-        for told in ("not_interested", "already_purchased"):
+        for told in (each for each in REFUSALS if each != "block_author"):
             rows = recent.where(recent.told == told)
             yield f"the user said {told.replace('_', ' ')}", pool.counted(rows, np.ones(len(rows.at))) > 0
         blocked = recent.where(recent.told == "block_author")

@@ -41,7 +41,7 @@ def rows(served, table, release=None):
 def blocked_by_hand(served):
     """Pairs that people asked not to see again on the day after the night, straight from the landed files."""
     folder = served.settings.landing / "demo" / "events" / f"ds={NEXT}"
-    wanted, found = ("not_interested", "already_purchased"), []
+    wanted, found = ("not_interested", "dislike", "already_purchased"), []
     for path in sorted(folder.glob("*.jsonl*")):
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
