@@ -17,13 +17,11 @@ import pyarrow as pa
 from jobs import releases
 from jobs.errors import SettingsError
 from jobs.lake import Lake
-from jobs.settings import Settings
+from jobs.settings import BLOCK_DAYS, Settings
 from jobs.show import names_of
 from jobs.takedown import taken_down
 
 Answer = dict[str, Any]
-BLOCK_DAYS = 7
-"""Days for which a refusal, a sale and a bad case keep an item away (models.fused, quality.badcases.stop_loss)."""
 
 
 def explain(settings: Settings, user: str, item: str | None, surface: str) -> Answer:

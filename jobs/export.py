@@ -26,13 +26,11 @@ from jobs import releases
 from jobs.errors import PublishError, SettingsError
 from jobs.lake import Lake
 from jobs.landing import sha256
-from jobs.settings import Settings
+from jobs.settings import BLOCK_DAYS, Settings
 from jobs.show import names_of
 
 USERS_AT_ONCE = 50_000
 EVERYONE = "everyone"
-BLOCK_DAYS = 7
-"""Days for which a refusal or a sale keeps an item away, as in the lists of one's own (models.fused)."""
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,9 @@ DEMO = "demo"
 MOST_LATE_DAYS = 7
 """The latest that a market may let a row arrive: contracts, which are the same for all markets, read so far ahead."""
 
+BLOCK_DAYS = 7
+"""Days for which a refusal, or a sale of what does not repeat, keeps an item from a person, its own day included."""
+
 
 @dataclass(frozen=True)
 class Market:

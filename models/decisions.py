@@ -23,11 +23,11 @@ from jobs.settings import Market
 from models import eligibility
 from models.channels import own_history
 from models.channels.curated import in_force
+from models.pool import LOOK_BACK
 from models.reranking_batches import CANDIDATE, EFFECTS, OUTPUT, PLACED, TOUCH, USER_COLUMNS, Plan, reranker
 from models.rules.rule import chain
 from models.variants import plans
 
-LOOK_BACK = 7
 SIGNALS = ("is_weekend", "commute_share", "fast_share", "spending_rank")
 """What a policy of exploration knows of a user, after a constant 1; unknown is 0."""
 

@@ -11,14 +11,13 @@ from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, between
 from jobs.errors import ContractError
-from jobs.settings import Market
+from jobs.settings import BLOCK_DAYS, Market
 from models import eligibility
 from models.recall import CHANNELS, depth_of
 from models.surfaces import USUAL, Surface, surfaces
 from models.variants import pipelines, plans
 from quality.badcases import stop_loss
 
-BLOCK_DAYS = 7
 SOURCE = "array<struct<channel:string,rank:int,score:double,seed_item_id:bigint>>"
 
 

@@ -15,9 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from jobs.settings import BLOCK_DAYS
+
 SCALE = 127
 """Vectors are kept as whole numbers, so that their products add up to the same in any order."""
 NOBODY = -1
+LOOK_BACK = BLOCK_DAYS
+"""Days of what people did that rules see, the day of the lists included."""
 _SPLIT = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 

@@ -20,9 +20,9 @@ from jobs.contract import (
     not_null,
     rows_between,
 )
-from jobs.settings import Market
+from jobs.settings import BLOCK_DAYS, Market
 from models import constraints, eligibility, reasons
-from models.fused import BLOCK_DAYS, excluded
+from models.fused import excluded
 from models.messages import language_of
 from models.variants import plans
 from quality.badcases import stop_loss

@@ -8,21 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.interactions import REFUSALS
+from jobs.settings import BLOCK_DAYS
 from models.pool import Pool
-from models.rules.rule import Rule, must
+from models.rules.rule import Rule
 
 
 @dataclass(frozen=True)
 class NegativeFeedback(Rule):
-    """``days`` that a refusal counts, the day on which it was told included."""
-
-    days: int = 7
-
-    def __post_init__(self) -> None:
-        must(1 <= self.days <= 7, "negative_feedback", f"days is from 1 to 7, not {self.days}.")
+    """No options: a refusal holds on every surface, for `BLOCK_DAYS` (`models.fused` takes it from the candidates)."""
 
     def removed(self, pool: Pool) -> Iterator[tuple[str, np.ndarray]]:
-        recent = pool.touched.where((pool.touched.age < self.days) & (pool.touched.at >= 0))
+        recent = pool.touched.where((pool.touched.age < BLOCK_DAYS) & (pool.touched.at >= 0))
         for told in (each for each in REFUSALS if each != "block_author"):
             rows = recent.where(recent.told == told)
             yield f"the user said {told.replace('_', ' ')}", pool.counted(rows, np.ones(len(rows.at))) > 0

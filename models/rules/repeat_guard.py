@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.pool import Pool
+from models.pool import LOOK_BACK, Pool
 from models.rules.rule import Rule, must
 
 
@@ -23,7 +23,7 @@ class RepeatGuard(Rule):
 
     def __post_init__(self) -> None:
         must(self.times >= 1, "repeat_guard", f"times is 1 or more, not {self.times}.")
-        must(1 <= self.days <= 7, "repeat_guard", f"days is from 1 to 7, not {self.days}.")
+        must(1 <= self.days <= LOOK_BACK, "repeat_guard", f"days is from 1 to {LOOK_BACK}, not {self.days}.")
 
     def removed(self, pool: Pool) -> Iterator[tuple[str, np.ndarray]]:
         recent = pool.touched.where((pool.touched.age < self.days) & (pool.touched.at >= 0))
