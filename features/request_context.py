@@ -130,7 +130,8 @@ def _requests(impressions: DataFrame, events: DataFrame) -> DataFrame:
             F.count_if(F.col("action") == "click").cast("int").alias("clicks"),
             F.max("position").alias("depth"),
             F.coalesce(F.sum("spent_ms"), F.lit(0)).alias("dwell_ms"),
-            F.avg("swipe_speed").alias("swipe_speed"),
+            # as decimals: a mean of a few digits may lie on the edge of rounding, where the order of a sum decides
+            F.avg(F.col("swipe_speed").try_cast("decimal(18,6)")).cast("double").alias("swipe_speed"),
         )
         .where("impressions > 0")
     )
