@@ -37,7 +37,7 @@ def search(users: Users, item2vec: Path, params: Params) -> Found:
     centroids = space.centroids
     touched = users.matrix(space.ids, np.ones(len(users.items))) @ np.eye(len(centroids))[space.clusters]
     vectors = mean_vectors(users, space, 0.9)
-    near = np.where(touched > 0, -np.inf, np.round(vectors @ centroids.T, 5))
+    near = np.where(touched > 0, -np.inf, np.round(vectors.astype(float) @ centroids.T, 5))
     order = np.argsort(-near, axis=1, kind="stable")[:, : params.clusters]
     usable = np.isfinite(np.take_along_axis(near, order, axis=1)) & vectors.any(axis=1, keepdims=True)
     user_at, place = np.nonzero(usable)

@@ -21,16 +21,7 @@ SHOP = "completejourney"
 DATA = ROOT.parent / "shared" / "data" / SHOP
 FIRST, LAST_HISTORY, NIGHT = "2017-01-01", "2017-01-13", "2017-01-14"
 FEEDS = ("impressions", "reviews", "surveys", "curated", "costs", "consent")
-TABLES = (
-    "request_context",
-    "review_signals",
-    "sentiment",
-    "user_context",
-    "user_follows",
-    "user_negative_feedback",
-    "user_sessions",
-    "user_terminal",
-)
+TABLES = ("badcases", "request_context", "review_signals", "sentiment", "user_follows", "user_needs", "user_terminal")
 
 
 @pytest.mark.slow
