@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from pyspark.sql import SparkSession
 from threadpoolctl import threadpool_limits
 
-from bench.meter import engine, engine_seconds, figure
+from bench.meter import Meter, engine, engine_seconds, figure, peak_memory
 from jobs.contract import DayRange
 from models import als, crowd, item2vec, item_neighbours, lightgcn, topics
 from models.channels.sequences import Users, led_to
@@ -45,9 +45,12 @@ def bench(engines: str = "all") -> None:
         with threadpool_limits(1):
             fits(taken, size)
             neighbours(taken, size)
+    figure("candidates.peak_memory", peak_memory(), "GiB", "all these sizes in turn")
     if engines != "numpy":
-        with engine() as pids:
+        meter = Meter("base")
+        with engine() as pids, meter.watching(pids):
             beside_spark(interactions(*BASE), pids)
+        meter.figure("candidates.peak_memory.spark", meter.peak / 2**30, "GiB", "this process and the engine")
 
 
 def interactions(users: int, items: int, seed: int = 7) -> Preferences:

@@ -9,7 +9,6 @@ wall time of all cores.
 from __future__ import annotations
 
 import os
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.meter import engine, figure
+from bench.meter import engine, figure, peak_memory
 from jobs.session import connect
 from jobs.settings import Market, Settings, home_dir
 from models.ann import Index, IndexParams, build_index, normalised
@@ -94,5 +93,5 @@ def bench(count: int | str = COUNT) -> None:
         few = vectors[:SPARK_ITEMS]
         index("flat", few, queries)
         multiplication(few, queries)
-    figure("indexes.peak_memory", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "GiB", str(count))
+    figure("indexes.peak_memory", peak_memory(), "GiB", str(count))
     spark_als()

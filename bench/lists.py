@@ -3,6 +3,8 @@
 The year of completejourney is imported, or a world simulated, and built through some nights. Each night's ranked and
 reranked lists, and those of the baselines, are held against what their people took in the days after it: full ranking
 over all items that are on offer, repeats allowed for all, people with a list and a target action. Ties go by item.
+Candidates are held against each other by the night's own ``audit.recall``: the fused list and the best channel at the
+same budget.
 
 Parameters of the baselines were chosen on the nights of May to July of completejourney (docs/models.md), before those
 that are measured. The simulated world has a seed of its own, on which nothing is tuned.
@@ -28,6 +30,7 @@ from jobs.settings import load_settings
 from jobs.simulator import WorldConfig
 from models.training import TRAIN_DAYS
 from models.training_pairs import LABEL_DAYS
+from quality import recall_audit
 from quality.metrics import per_user
 from quality.metrics.coverage import coverage
 from quality.metrics.gini import gini
@@ -39,6 +42,9 @@ OURS = {
     "reranked": ("serving.recommendations", {"surface": "feed"}),
 }
 MOST_LOST = 0.05
+OVER_BEST = 1.3
+"""What the fused list is to hold of what people took, as a multiple of the best single channel."""
+HORIZONS = recall_audit.Params().horizons
 
 
 @dataclass(frozen=True)
@@ -269,6 +275,37 @@ def measure(lake: Lake, nights: list[dt.date], case: Case, meter: Meter) -> None
             meter.figure(f"{name}.{metric}", mean[name][metric], metric, f"aim: {aim} {mean[ALS][metric]:.3f}, ALS's")
 
 
+def candidates(lake: Lake, nights: list[dt.date], meter: Meter) -> None:
+    """Print how much of what people took the fused list holds beside the best channel, from ``audit.recall``."""
+    columns = ["list_ds", "horizon_days", "subject", "recall", "n"]
+    rows = lake.rows(recall_audit.CONTRACT.name, columns, ds=judging(nights)).to_pylist()
+    for horizon in HORIZONS:
+        of_nights = []
+        for night in nights:
+            of = [row for row in rows if (row["list_ds"], row["horizon_days"]) == (night, horizon)]
+            if of:
+                of_nights.append({row["subject"]: row["recall"] for row in of})
+                over_best(f"{night}.", of_nights[-1], horizon, meter, f"{of[0]['n']} people")
+        subjects = {subject for of in of_nights for subject in of}
+        # a channel that found nothing for anybody on a night has no row of it
+        mean = {s: float(np.mean([of.get(s, 0.0) for of in of_nights])) for s in subjects}
+        over_best("mean.", mean, horizon, meter, f"{len(of_nights)} nights")
+
+
+def over_best(prefix: str, recall: Mapping[str, float], horizon: int, meter: Meter, said: str) -> None:
+    """Recall by subject as one line; nothing where nobody was judged."""
+    best = max((s for s in recall if s != recall_audit.FUSED), key=lambda s: recall[s], default=None)
+    if best is not None and recall[best] > 0:
+        fused, of = recall.get(recall_audit.FUSED, 0.0), recall[best]
+        beside = f"{fused:.3f} / {of:.3f} of {best}, {said}; aim: {OVER_BEST} at least"
+        meter.figure(f"{prefix}fused / best channel", fused / of, f"recall@200, {horizon} d", beside)
+
+
+def judging(nights: list[dt.date]) -> list[dt.date]:
+    """The days whose audit judges the candidates of the nights."""
+    return sorted({night + dt.timedelta(days=horizon) for night in nights for horizon in HORIZONS})
+
+
 # -- the nights ----------------------------------------------------------------------------------
 
 
@@ -290,6 +327,10 @@ def build(nights: list[dt.date], case: Case, meter: Meter) -> None:
     for night in nights:
         say(f"{night} night")
         steps.night(str(night), case.market, f"bench-{night}")
+    say("recall")
+    with steps.opened(case.market, "bench-recall") as runner:
+        for day in judging(nights):
+            runner.build_group([runner.catalog.node(recall_audit.CONTRACT.name)], DayRange.day(day))
     say("done")
     for stage, seconds in meter.stages.items():
         meter.figure(stage, seconds, "s")
@@ -307,4 +348,6 @@ def bench(name: str = SHOP, *nights: str) -> None:
         else:
             land(WorldConfig(**WORLDS["judged"]))
         build(chosen, case, meter)
-    measure(Lake(load_settings(case.market)), chosen, case, meter)
+    lake = Lake(load_settings(case.market))
+    measure(lake, chosen, case, meter)
+    candidates(lake, chosen, meter)

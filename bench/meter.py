@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,6 +72,11 @@ def figure(name: str, value: float, unit: str, size: str, compared_with: Any = N
     """Print a figure as one JSON line."""
     line = {"name": name, "value": round(value, 3), "unit": unit, "size": size, "compared_with": compared_with}
     print(json.dumps(line), flush=True)
+
+
+def peak_memory() -> float:
+    """The most GiB that this process alone ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def resident(pid: int) -> int:

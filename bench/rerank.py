@@ -12,7 +12,7 @@ import time
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.meter import figure
+from bench.meter import figure, peak_memory
 from jobs.settings import Market
 from models.pool import SCALE, Pool, Shelf, Touched
 from models.reranking import rerank
@@ -91,3 +91,4 @@ def bench() -> None:
             rate = USERS / (time.process_time() - started)
             size = f"{CANDIDATES} to {LENGTH}, {DIMENSIONS} dimensions"
             figure(f"rerank.{name}", rate, "users/s/core", size, AIM if name in ("mmr", "dpp") else None)
+    figure("rerank.peak_memory", peak_memory(), "GiB", f"{len(pools)} pools of {USERS_AT_ONCE} users, {ITEMS} items")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 
 import numpy as np
 import pytest
 
-from bench.lists import BASELINES, Evening, by_item_cf, by_own_history, by_popularity, figures, first_ten
+from bench.lists import BASELINES, Evening, by_item_cf, by_own_history, by_popularity, candidates, figures, first_ten
+from bench.meter import Meter
+from jobs.lake import Lake
+from jobs.settings import Market, Settings
+from quality import recall_audit
 
 DS = dt.date(2024, 3, 10)
 USERS, ITEMS = np.array([7, 8, 9]), np.arange(100, 112)
@@ -65,3 +70,31 @@ def test_figures_by_hand(at):
     assert found["coverage"] == 3 / 12
     # in ascending order nine times 0, then 1, 1, 2: sum of (2i - 13) e is 7 + 9 + 22, by 12 * 4
     assert found["gini"] == pytest.approx(38 / 48)
+
+
+def test_the_fused_list_is_held_against_the_best_channel_of_each_night_and_of_all(tmp_path, capsys):
+    nights = [DS, DS + dt.timedelta(days=7)]
+    lake = Lake(Settings(tmp_path, tmp_path / "lake", tmp_path / "landing", Market("shop")))
+    key = {"horizon_days": 1, "k": 200, "candidates": 9.0, "hits": 1, "unique_hits": 0, "n": 40}
+    recalls = [
+        {"fused": 0.6, "creator": 0.5, "topics": 0.3},
+        {"fused": 0.8, "topics": 0.4},  # creator found nothing that night
+    ]
+    lake.append(
+        recall_audit.CONTRACT,
+        [
+            {**key, "ds": night + dt.timedelta(days=1), "list_ds": night, "subject": subject, "recall": recall}
+            for night, of in zip(nights, recalls, strict=True)
+            for subject, recall in of.items()
+        ],
+    )
+    candidates(lake, nights, Meter("shop"))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    # 0.6 / 0.5; 0.8 / 0.4; together 0.7 / 0.35 of topics, before creator's (0.5 + 0) / 2. Of 7 days nothing is known
+    assert [(line["name"].split(".")[0], line["value"]) for line in lines] == [
+        ("2024-03-10", 1.2),
+        ("2024-03-17", 2.0),
+        ("mean", 2.0),
+    ]
+    assert lines[0]["compared_with"] == "0.600 / 0.500 of creator, 40 people; aim: 1.3 at least"
+    assert lines[2]["compared_with"].startswith("0.700 / 0.350 of topics, 2 nights")
