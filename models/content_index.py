@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from jobs.contract import Artifact, ArtifactInput, DayRange, TableInput
@@ -29,13 +30,17 @@ Params = IndexParams
 def build(
     item_content: DataFrame, previous: Path | None, *, days: DayRange, params: IndexParams, out: Path
 ) -> dict[str, Any]:
-    rows = item_content.select("item_id", "vector").orderBy("item_id").toArrow()
-    values = rows["vector"].combine_chunks().flatten().to_numpy()
-    vectors = values.reshape(rows.num_rows, len(values) // max(1, rows.num_rows)).astype(np.float32)
-    ids = rows["item_id"].to_numpy()
+    ids, vectors = vectors_of(item_content.select("item_id", "vector").orderBy("item_id").toArrow())
     if previous is not None and params.kind_of(len(ids)) != "flat" and _has_grown(previous, ids, vectors, params):
         return extend_index(previous, ids, vectors, out, params)
     return build_index(ids, vectors, out, params)
+
+
+def vectors_of(rows: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """``item_id`` and ``vector`` of rows as arrays."""
+    values = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    vectors = values.reshape(rows.num_rows, len(values) // max(1, rows.num_rows)).astype(np.float32)
+    return rows["item_id"].to_numpy(), vectors
 
 
 def _has_grown(previous: Path, ids: np.ndarray, vectors: np.ndarray, params: IndexParams) -> bool:

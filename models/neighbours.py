@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 
 from jobs.contract import Artifact, ArtifactInput, DayRange, TableInput
 from models.ann import Index
+from models.content_index import vectors_of
 
 KINDS = ("together", "content", "new")
 
@@ -39,7 +40,8 @@ CONTRACT = Artifact(
         TableInput("candidates.item_neighbours"),
         TableInput("features.item_content"),
         TableInput("features.item_stats"),
-        ArtifactInput("models.content_index"),
+        # of the same day: vectors of another day are not those that it is searched with
+        ArtifactInput("models.content_index", max_age=0),
     ],
 )
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -56,12 +58,10 @@ def build(
     out: Path,
 ) -> dict[str, Any]:
     """Write ``ids.npy`` and, for each of ``KINDS``, a matrix from item to neighbour."""
-    index = Index.load(content_index)
     described = item_content.join(item_stats.select("ds", "item_id", "age_days"), ["ds", "item_id"], "left")
     rows = described.select("item_id", "vector", "age_days").orderBy("item_id").toArrow()
-    items = rows["item_id"].to_numpy()
-    vectors = rows["vector"].combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32)
-    vectors = vectors.reshape(len(items), -1) if len(items) else vectors.reshape(0, 1)
+    items, vectors = vectors_of(rows)
+    index = Index.load(content_index).require(items, vectors)
     age = rows["age_days"].to_numpy(zero_copy_only=False)
     is_new = np.nan_to_num(age.astype(np.float64), nan=params.new_days) < params.new_days
     led = alike(index, items[is_new], vectors[is_new], params.new)

@@ -25,6 +25,7 @@ from jobs.contract import (
 )
 from models import eligibility
 from models.ann import Index
+from models.content_index import vectors_of
 from models.rules.quality_floor import QualityFloor
 from quality.badcases import stop_loss
 
@@ -89,6 +90,9 @@ def build(
     days: DayRange,
     params: Params,
 ) -> DataFrame:
+    vectors = item_content.select("ds", "item_id", "vector")
+    # content that was built again after the index was fitted would find wrong neighbours and no error
+    Index.load(content_index).require(*vectors_of(vectors.toArrow()))
     eligible = item_stats.where("is_eligible").select("ds", "item_id", "quality")
     together = item_neighbours.select(
         "ds",
@@ -97,11 +101,7 @@ def build(
         F.col("similarity").alias("score"),
         F.lit("together").alias("source"),
     )
-    alike = (
-        item_content.select("ds", "item_id", "vector")
-        .mapInArrow(searcher(content_index, 2 * params.length), FOUND)
-        .withColumn("source", F.lit("content"))
-    )
+    alike = vectors.mapInArrow(searcher(content_index, 2 * params.length), FOUND).withColumn("source", F.lit("content"))
     order = [F.col("source").desc(), F.round("score", 6).desc(), F.col("similar_item_id")]
     once = Window.partitionBy("ds", "item_id", "similar_item_id").orderBy(*order)
     best = Window.partitionBy("ds", "item_id").orderBy(*order)

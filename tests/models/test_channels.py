@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pyspark.sql import functions as F
 
 from jobs.catalog import discover
 from jobs.contract import ArtifactInput, DayRange
+from jobs.errors import ContractError
 from jobs.runner import conform
 from jobs.settings import Market
 from models import als, crowd, item2vec, item_index, lightgcn, neighbours, recall, topics
@@ -227,6 +229,21 @@ def of_user(rows, user):
 def is_personal(name: str) -> bool:
     inputs = CHANNELS[name].channel.inputs
     return any(isinstance(i, ArtifactInput) or i.table not in IMPERSONAL for i in inputs)
+
+
+def test_neighbours_are_not_sought_in_an_index_of_other_vectors(world, tmp_path):
+    stats, pairs = world["features.item_stats"], world["candidates.item_neighbours"]
+    turned = world["features.item_content"].withColumn("vector", F.reverse("vector"))
+    with pytest.raises(ContractError, match="build it again from them"):
+        neighbours.build(
+            pairs,
+            turned,
+            stats,
+            world["models.content_index"],
+            days=DAYS,
+            params=neighbours.Params(),
+            out=tmp_path,
+        )
 
 
 def test_there_are_channels():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jobs.contract import DayRange
+from jobs.errors import ContractError
 from jobs.runner import conform
 from models.ann import IndexParams, build_index
 from models.similar_items import CONTRACT, Params, build
@@ -28,6 +29,14 @@ def literal(spark, schema, rows):
 def index(tmp_path_factory):
     folder = tmp_path_factory.mktemp("index")
     build_index(np.array(list(VECTORS)), np.array(list(VECTORS.values()), np.float32), folder, IndexParams())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory):
+    """The index of a day without content."""
+    folder = tmp_path_factory.mktemp("empty")
+    build_index(np.zeros(0, np.int64), np.zeros((0, 0), np.float32), folder, IndexParams())
     return folder
 
 
@@ -75,21 +84,21 @@ def test_no_item_is_its_own_neighbour_nor_another_s_twice(lists):
         assert len(set(others)) == len(others) <= 3
 
 
-def test_a_day_without_content_has_the_neighbours_of_users(spark, index):
+def test_a_day_without_content_has_the_neighbours_of_users(spark, empty):
     made = build(
         literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3)]),
         literal(spark, STATS, [(DS, 1, True, None), (DS, 3, True, None)]),
         literal(spark, CONTENT, []),
         literal(spark, ITEMS, []),
         literal(spark, BADCASES, []),
-        index,
+        empty,
         days=DayRange.day(DS),
         params=Params(),
     )
     assert [(r["item_id"], r["similar_item_id"]) for r in made.collect()] == [(1, 3)]
 
 
-def test_a_restricted_item_stands_on_pages_of_the_same_restriction_only(spark, index):
+def test_a_restricted_item_stands_on_pages_of_the_same_restriction_only(spark, empty):
     near = [(DS, 1, 3, 0.3), (DS, 2, 3, 0.3), (DS, 3, 1, 0.3), (DS, 3, 2, 0.2), (DS, 5, 3, 0.1)]
     items = [(DS, 1, None, None), (DS, 2, "north", None), (DS, 3, "north", None), (DS, 5, "north", 18)]
     made = build(
@@ -98,14 +107,14 @@ def test_a_restricted_item_stands_on_pages_of_the_same_restriction_only(spark, i
         literal(spark, CONTENT, []),
         literal(spark, ITEMS, items),
         literal(spark, BADCASES, []),
-        index,
+        empty,
         days=DayRange.day(DS),
         params=Params(),
     )
     assert sorted((r["item_id"], r["similar_item_id"]) for r in made.collect()) == [(2, 3), (3, 1), (3, 2)]
 
 
-def test_what_a_bad_case_stops_for_everyone_stands_on_no_page(spark, index):
+def test_what_a_bad_case_stops_for_everyone_stands_on_no_page(spark, empty):
     made = build(
         literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3), (DS, 1, 2, 0.2), (DS, 3, 1, 0.3)]),
         literal(spark, STATS, [(DS, i, True, None) for i in (1, 2, 3)]),
@@ -113,7 +122,7 @@ def test_what_a_bad_case_stops_for_everyone_stands_on_no_page(spark, index):
         literal(spark, ITEMS, []),
         # 2 is stopped for one person, whose list this is not
         literal(spark, BADCASES, [("2024-03-05", None, 3, True), (DS, 7, 2, True)]),
-        index,
+        empty,
         days=DayRange.day(DS),
         params=Params(),
     )
@@ -121,16 +130,34 @@ def test_what_a_bad_case_stops_for_everyone_stands_on_no_page(spark, index):
     assert sorted((r["item_id"], r["similar_item_id"]) for r in made.collect()) == [(1, 2), (3, 1)]
 
 
-def test_nothing_below_the_floor_of_quality_stands_on_a_page(spark, index):
+def test_nothing_below_the_floor_of_quality_stands_on_a_page(spark, empty):
     made = build(
         literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3), (DS, 1, 2, 0.2), (DS, 3, 1, 0.3)]),
         literal(spark, STATS, [(DS, 1, True, 0.2), (DS, 2, True, None), (DS, 3, True, 0.19)]),
         literal(spark, CONTENT, []),
         literal(spark, ITEMS, []),
         literal(spark, BADCASES, []),
-        index,
+        empty,
         days=DayRange.day(DS),
         params=Params(),
     )
     # 3 is below 0.2, and its own page has what goes with it all the same; of 2 nothing is known
     assert sorted((r["item_id"], r["similar_item_id"]) for r in made.collect()) == [(1, 2), (3, 1)]
+
+
+def test_content_that_the_index_was_not_fitted_on_is_refused(spark, index):
+    # as many dimensions, and other vectors: built again after the index, which would find wrong neighbours
+    turned = {i: [v[1], v[0]] for i, v in VECTORS.items()}
+    fewer = {i: v for i, v in VECTORS.items() if i != 5}
+    for vectors in (turned, fewer):
+        with pytest.raises(ContractError, match="build it again from them"):
+            build(
+                literal(spark, NEIGHBOURS, []),
+                literal(spark, STATS, [(DS, i, True, None) for i in VECTORS]),
+                literal(spark, CONTENT, [(DS, i, v) for i, v in vectors.items()]),
+                literal(spark, ITEMS, []),
+                literal(spark, BADCASES, []),
+                index,
+                days=DayRange.day(DS),
+                params=Params(),
+            )
