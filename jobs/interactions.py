@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 PURCHASE = "purchase"
+SAVE = "favourite"
 NEGATIVE = ("dislike", "not_interested", "block_author")
 REFUSALS = (*NEGATIVE, "already_purchased")
 """What asks not to see an item: it leaves the lists within minutes, and stays away for a week."""
@@ -18,7 +19,7 @@ STRENGTH: Mapping[str, float] = MappingProxyType(
     {
         "click": 1.0,
         "view": 0.5,
-        "favourite": 3.0,
+        SAVE: 3.0,
         "add_to_cart": 4.0,
         PURCHASE: 5.0,
         "like": 2.0,

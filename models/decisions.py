@@ -18,7 +18,7 @@ from jobs.contract import (
     not_null,
     rows_between,
 )
-from jobs.interactions import REFUSALS
+from jobs.interactions import REFUSALS, SAVE
 from jobs.settings import Market
 from models import eligibility
 from models.channels import own_history
@@ -60,7 +60,7 @@ CONTRACT = Table(
             PLACED,
             "By rank: item, slot_type, place among the candidates, the ranker's score, the value by which it was "
             "placed; propensity and arm at places of exploration, null elsewhere; mean cosine of content to what the "
-            "user clicked or bought in the item's category in 7 days, and of how many items.",
+            "user clicked, saved or bought in the item's category in 7 days, and of how many items.",
         ),
         Column(
             "effects",
@@ -155,7 +155,7 @@ def _touched(user_item_daily: DataFrame, events: DataFrame, days: DayRange) -> D
         F.lit("").alias("told"),
     )
     none = [F.lit(0).alias(name) for name in ("shown", "clicked", "bought")]
-    told = events.where(F.col("action").isin(*REFUSALS) & F.col("item_id").isNotNull())
+    told = events.where(F.col("action").isin(*REFUSALS, SAVE) & F.col("item_id").isNotNull())
     return did.unionByName(told.select("user_id", "item_id", age, *none, F.col("action").alias("told")))
 
 

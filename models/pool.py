@@ -81,7 +81,7 @@ class Touched:
     """What users did with items in the last days: arrays of one length, a row for user, item and day.
 
     ``user`` is a row of the pool, ``at`` a position on the shelf, ``age`` 0 for the pool's day; ``shown``,
-    ``clicked`` and ``bought`` count, ``told`` is the refusal (`jobs.interactions.REFUSALS`) or empty.
+    ``clicked`` and ``bought`` count, ``told`` is a refusal (`jobs.interactions.REFUSALS`), that it is saved, or empty.
     """
 
     user: np.ndarray

@@ -1,9 +1,10 @@
-"""How much a placed item resembles what its user lately looked at or bought in the same category."""
+"""How much a placed item resembles what its user lately looked at, saved or bought in the same category."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from jobs.interactions import SAVE
 from models.pool import SCALE, Pool
 from models.reranking import Lists
 
@@ -17,7 +18,8 @@ def style_match(pool: Pool, lists: Lists) -> tuple[np.ndarray, np.ndarray]:
         Shape ``(u, places)``. An item is not held against itself.
     """
     match, count = np.full(lists.chosen.shape, np.nan), np.zeros(lists.chosen.shape, dtype=np.int32)
-    did = pool.touched.where((pool.touched.at >= 0) & (pool.touched.clicked + pool.touched.bought > 0))
+    touched = pool.touched
+    did = touched.where((touched.at >= 0) & ((touched.clicked + touched.bought > 0) | (touched.told == SAVE)))
     ends = np.searchsorted(did.user, np.arange(pool.shape[0] + 1))
     category = pool.shelf.columns["category"]
     for user in np.flatnonzero(np.diff(ends)):

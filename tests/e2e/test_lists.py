@@ -135,7 +135,10 @@ def style_match(night, row, placed, evidence):
     own = night.week[
         (night.week["user_id"] == row.user_id) & ((night.week["clicks"] > 0) | (night.week["purchases"] > 0))
     ]
-    of_category = {i for i in own["item_id"] if i != row.item_id and night.items["category"].get(i) == category}
+    said = night.events[(night.events["user_id"] == row.user_id) & (night.events["action"] == "favourite")]
+    saved = said[(said["ds"] <= DAY) & (said["ds"] > DAY - dt.timedelta(days=7))]
+    touched = {*own["item_id"], *saved["item_id"]}
+    of_category = {i for i in touched if i != row.item_id and night.items["category"].get(i) == category}
     cosine = np.mean([night.vectors[row.item_id] @ night.vectors[i] for i in of_category])
     assert evidence["style_items"] == len(of_category) and evidence["category"] == category
     assert evidence["style_match"] == pytest.approx(cosine, abs=0.015) and cosine >= PARAMS.min_match - 0.015

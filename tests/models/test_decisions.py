@@ -104,6 +104,7 @@ def decide(
         {"user_id": USER, "item_id": 8, "action": "block_author"},
         {"user_id": USER, "item_id": 4, "action": "not_interested"},
         {"user_id": USER, "item_id": 6, "action": "click"},
+        {"user_id": COMMUTER, "item_id": 5, "action": "favourite"},
     ]
     contexts = [
         {"surface": where, "user_id": u, "context": "commute" if u == COMMUTER else "usual", "commute_share": 0.7}
@@ -185,12 +186,15 @@ def test_a_context_has_its_own_options(decided):
     assert row["signals"] == [1.0, 0.0, 0.7, 0.0, 0.0]
 
 
-def test_the_style_match_is_the_mean_cosine_to_what_was_clicked_in_the_category(decided):
+def test_the_style_match_is_the_mean_cosine_to_what_was_clicked_or_saved_in_the_category(decided):
     placed = {p["item_id"]: p for p in decided[USER]["placed"]}
     # of food the user clicked item 1 alone, which is not held against itself; of shoes item 2
     assert (placed[1]["style_items"], placed[1]["style_match"]) == (0, None)
     assert placed[5]["style_items"] == 1 and placed[5]["style_match"] == pytest.approx(1.0, abs=0.01)
     assert placed[10]["style_match"] == pytest.approx(1.0, abs=0.01)
+    # who saved item 5 of food, and did nothing else: its vector is that of item 1, and item 2 is a shoe
+    saved = [(p["item_id"], p["style_items"], p["style_match"]) for p in decided[COMMUTER]["placed"]]
+    assert saved == [(1, 1, pytest.approx(1.0, abs=0.01)), (2, 0, None)]
     assert (decided[BABY]["placed"][0]["style_items"], decided[BABY]["placed"][0]["style_match"]) == (0, None)
 
 

@@ -315,14 +315,14 @@ def test_texts_carry_their_evidence(served):
 def test_the_detail_is_of_the_style_match_else_of_the_main_reason(served):
     assert (
         served[1, 30]["detail"]
-        == "85 % style match with the 3 items of c30 that you clicked or bought in the last 7 days"
+        == "85 % style match with the 3 items of c30 that you clicked, saved or bought in the last 7 days"
     )
     assert served[1, 16]["detail"] == "5 % below its highest price of the last 28 days"
 
 
 def test_texts_are_in_the_reader_s_language(served):
     assert served[2, 22]["language"] == "zh" and told(served, 22, "popular", user=2)[1] == "本周有5人喜欢"
-    assert served[2, 30]["detail"] == "与你最近7天点击或购买过的3件c30的风格匹配度为85%"
+    assert served[2, 30]["detail"] == "与你最近7天点击、收藏或购买过的3件c30的风格匹配度为85%"
     assert told(served, 36, "followed_unnamed", user=2)[1] == "来自你关注的人"
     assert "followed" not in codes(served, 34, user=2)
     assert served[3, 12]["language"] == "en"
