@@ -65,6 +65,7 @@ def pool(of: Shelf, rng: np.random.Generator) -> Pool:
         curated=np.full(shape, np.nan),
         injected=np.zeros(shape, dtype=bool),
         own=np.zeros(shape, dtype=bool),
+        barred=np.zeros(shape, dtype=bool),
         signals=np.ones((USERS_AT_ONCE, 1)),
     )
 

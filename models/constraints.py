@@ -56,9 +56,11 @@ def with_violations(rows: DataFrame, known: Known, plans: Plans, days: DayRange,
     ----------
     rows
         Whole lists: ``surface, user_id, context, rank, item_id, slot_type, category, regions, age_limit, region,
-        least_age, is_eligible, quality, consents``, and ``categories`` of the candidates (serving.decision_log).
+        least_age, is_eligible, quality, consents, channels``, and ``categories`` of the candidates
+        (serving.decision_log).
     """
     guards = _by_options(plans, "repeat_guard", RepeatGuard)
+    counting = F.array_except("channels", _by_context(plans, _without))
     broken = {
         "the user did not consent": ~F.coalesce("consents", F.lit(False)),
         "not on offer": ~F.coalesce("is_eligible", F.lit(False)),
@@ -69,6 +71,7 @@ def with_violations(rows: DataFrame, known: Known, plans: Plans, days: DayRange,
         "stopped by a bad case": F.coalesce("_stopped", F.lit(False)) | F.col("_stopped_for_all").isNotNull(),
         "shown too often": _holds(guards, _too_often),
         "below the quality floor": _holds(_by_options(plans, "quality_floor", QualityFloor), _too_bad),
+        "found by channels alone that do not count here": F.size(counting) == 0,
         "curated without an entry in force": (F.col("slot_type") == "curated") & F.col("_entered").isNull(),
         "in more lists than its curated entry allows": (F.col("slot_type") == "curated")
         & (F.col("_entered") > F.col("_cap")),
@@ -215,6 +218,10 @@ def _by_context(plans: Plans, of: Callable[[Surface], SparkColumn]) -> SparkColu
 
 def _ad_slots(surface: Surface) -> SparkColumn:
     return F.array(*[F.lit(n) for n in surface.ad_slots]).cast("array<int>")
+
+
+def _without(surface: Surface) -> SparkColumn:
+    return F.array(*[F.lit(name) for name in surface.without]).cast("array<string>")
 
 
 def _ceiling(surface: Surface) -> SparkColumn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from models import eligibility
 from models.channels import own_history
 from models.channels.curated import in_force
 from models.pool import LOOK_BACK
-from models.reranking_batches import CANDIDATE, EFFECTS, OUTPUT, PLACED, TOUCH, USER_COLUMNS, Plan, reranker
+from models.reranking_batches import CANDIDATE, EFFECTS, OUTPUT, PLACED, TOUCH, USER_COLUMNS, Plan, bars, reranker
 from models.rules.rule import chain
 from models.variants import plans
 
@@ -108,15 +109,17 @@ def build(
     params: Params,
     market: Market,
 ) -> DataFrame:
+    of_market = plans(market, days.last)
+    bits = bars(of_market.values())
     wanted = {
-        (name, context): Plan(surface, chain(surface.rules, f"Surface {name}, {context}"))
-        for (name, context), surface in plans(market, days.last).items()
+        (name, context): Plan(surface, chain(surface.rules, f"Surface {name}, {context}"), bits.get(surface.without, 0))
+        for (name, context), surface in of_market.items()
     }
     most = max(plan.surface.candidates for plan in wanted.values())
     consenting = user_profile.where("consent_personalisation")
     signals = F.array(F.lit(1.0), *[F.coalesce(F.col(name).cast("double"), F.lit(0.0)) for name in SIGNALS])
     users = (
-        _by_user(ranked.where(F.col("rank") <= most), _touched(user_item_daily, events, days))
+        _by_user(ranked.where(F.col("rank") <= most), _touched(user_item_daily, events, days), bits)
         .join(contexts.select("surface", "user_id", "context", signals.alias("signals")), "user_id")
         .join(eligibility.people(consenting).drop("ds"), "user_id")
         .join(_curated(ranked, curated, market), ["surface", "user_id"], "left")
@@ -127,11 +130,15 @@ def build(
     return made.withColumn("ds", F.lit(days.last))
 
 
-def _by_user(ranked: DataFrame, touched: DataFrame) -> DataFrame:
+def _by_user(ranked: DataFrame, touched: DataFrame, bits: Mapping[tuple[str, ...], int]) -> DataFrame:
     """``user_id, candidates, touched``: one grouping brings both together."""
     injected = F.coalesce(F.col("channels") == F.array(F.lit("curated")), F.lit(False))
     own = F.coalesce(F.array_contains("channels", own_history.CHANNEL.name), F.lit(False))
-    told = ranked.withColumns({"injected": injected, "own": own})
+    barred = F.lit(0)
+    for without, bit in bits.items():
+        alone = F.size(F.array_except("channels", F.array(*[F.lit(name) for name in without]))) == 0
+        barred = barred + F.when(alone, bit).otherwise(0)
+    told = ranked.withColumns({"injected": injected, "own": own, "barred": barred})
     candidate = told.select("user_id", F.struct(*CANDIDATE).alias("candidate"))
     touch = touched.select("user_id", F.struct(*TOUCH).alias("touch"))
     return (

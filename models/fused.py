@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pyspark.sql import Column as SparkColumn
@@ -43,7 +43,7 @@ class Params:
         _known(self.weights, "option weights of candidates.fused")
 
 
-def _known(values: Mapping[str, float], where: str) -> None:
+def _known(values: Iterable[str], where: str) -> None:
     if unknown := sorted(set(values) - set(CHANNELS)):
         raise ContractError(f"{where}: there are no channels {unknown}; there are {sorted(CHANNELS)}.")
 
@@ -115,7 +115,9 @@ def quotas_of(market: Market, budget: int, of: Mapping[str, Surface] | None = No
     found: dict[str, int] = {}
     for surface in (surfaces(market) if of is None else of).values():
         for context in (USUAL, *surface.contexts):
-            for channel, places in surface.under(context).quotas.items():
+            under = surface.under(context)
+            _known(under.without, f"without of surface {surface.name}, context {context}, of market {market.name}")
+            for channel, places in under.quotas.items():
                 found[channel] = max(places, found.get(channel, 0))
     _known(found, f"quotas of the surfaces of market {market.name}")
     if sum(found.values()) >= budget:

@@ -119,6 +119,8 @@ class Pool:
         curated pool led to a candidate, for whatever list.
     own
         Shape ``(u, c)``: the user took it before, and may again.
+    barred
+        Shape ``(u, c)``: only channels that the surface is without here led to it.
     signals
         float64, shape ``(u, s)``: what a policy of exploration decides on.
     evidence
@@ -142,6 +144,7 @@ class Pool:
     curated: np.ndarray
     injected: np.ndarray
     own: np.ndarray
+    barred: np.ndarray
     signals: np.ndarray
     evidence: Sequence[Mapping[str, Any]] = ()
     repeat_categories: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ placed; such a list ends early.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,8 @@ from models.rules.rule import Rule, Step, Taken
 from models.surfaces import Surface
 
 ORGANIC = "organic"
+WITHOUT = "without"
+"""Under this name the log has what the surface's option of this name removes."""
 REMOVED, HELD_BACK, TAKEN, RELAXED = "removed", "held_back", "taken", "relaxed"
 
 
@@ -77,8 +79,9 @@ def rerank(pool: Pool, surface: Surface, rules: Sequence[Rule]) -> Lists:
     if 0 in pool.shape:
         return lists
     pool.value = objective(pool, surface.objective)
+    lists.effects += _removed(pool, WITHOUT, [("found by channels alone that do not count here", pool.barred)])
     for rule in rules:
-        lists.effects += _removed(pool, rule)
+        lists.effects += _removed(pool, rule.name, rule.removed(pool))
         adjusted = rule.adjusted(pool)
         pool.value = pool.value if adjusted is None else np.round(adjusted, 9)
     steps = [(rule, step) for rule in rules if (step := rule.step(pool, surface)) is not None]
@@ -95,12 +98,12 @@ def objective(pool: Pool, weights: Mapping[str, float]) -> np.ndarray:
     return np.round(total, 9)
 
 
-def _removed(pool: Pool, rule: Rule) -> Iterator[Effect]:
-    for why, mask in rule.removed(pool):
+def _removed(pool: Pool, rule: str, masks: Iterable[tuple[str, np.ndarray]]) -> Iterator[Effect]:
+    for why, mask in masks:
         user, candidate = np.nonzero(mask & pool.open)
         pool.open[user, candidate] = False
         if len(user):
-            yield Effect(rule.name, REMOVED, user, candidate, -1, why)
+            yield Effect(rule, REMOVED, user, candidate, -1, why)
 
 
 class _Filling:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from models.surfaces import Surface
 
 USER_COLUMNS = ("surface", "user_id", "context", "signals", "region", "least_age")
 HEADS = ("score", "pctr", "pcvr", "relevance")
-CANDIDATE = ("rank", "item_id", *HEADS, "injected", "own")
+CANDIDATE = ("rank", "item_id", *HEADS, "injected", "own", "barred")
 TOUCH = ("item_id", "age", "shown", "clicked", "bought", "told")
 PLACED = (
     "array<struct<rank:int,item_id:bigint,slot_type:string,rank_before:int,score_before:double,score_after:double,"
@@ -40,10 +40,11 @@ USERS_AT_ONCE = 128
 
 @dataclass(frozen=True)
 class Plan:
-    """A surface with the options of a context, and its chain of rules."""
+    """A surface with the options of a context, and its chain of rules; ``bar``: its bit in ``barred`` (`bars`)."""
 
     surface: Surface
     rules: Sequence[Rule]
+    bar: int = 0
 
     @property
     def curates(self) -> bool:
@@ -72,6 +73,12 @@ def reranker(
                     yield described(users, pool, rerank(pool, plan.surface, plan.rules), plan)
 
     return run
+
+
+def bars(surfaces: Iterable[Surface]) -> dict[tuple[str, ...], int]:
+    """A bit for each different set of channels that some surface is without."""
+    found = sorted({surface.without for surface in surfaces if surface.without})
+    return {without: 1 << at for at, without in enumerate(found)}
 
 
 def plan_for(plans: Mapping[tuple[str, str], Plan], surface: str, context: str) -> Plan:
@@ -129,9 +136,10 @@ def pool_of(
     for name in HEADS:
         heads[name] = np.full(shape, np.nan)
         heads[name][row, column] = flat(lists, name, np.float64)[first]
-    known = {name: np.zeros(shape, dtype=bool) for name in ("injected", "own")}
+    known = {name: np.zeros(shape, dtype=bool) for name in ("injected", "own", "barred")}
     for name, mask in known.items():
-        mask[row, column] = flat(lists, name, bool)[first]
+        values = flat(lists, name, np.int64)[first]
+        mask[row, column] = (values & plan.bar if name == "barred" else values) > 0
     return Pool(
         day=day,
         context=context,

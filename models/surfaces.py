@@ -102,6 +102,8 @@ class Surface:
         candidates of a user.
     quotas
         Channel to places of the fused candidates that its best are sure of.
+    without
+        Channels that do not count here: what they alone found is removed.
     ad_slots
         Places, from 1, that stay free for ads.
     rules
@@ -117,6 +119,7 @@ class Surface:
     candidates: int = 200
     objective: Mapping[str, float] = field(default_factory=lambda: {"score": 1.0})
     quotas: Mapping[str, int] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
     ad_slots: tuple[int, ...] = ()
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     contexts: Mapping[str, Context] = field(default_factory=dict)
@@ -237,6 +240,9 @@ def _checked(where: str, values: Mapping[str, Any]) -> dict[str, Any]:
     if "quotas" in found:
         quotas = _mapping(f"{where}, quotas", found["quotas"])
         _must(all(type(n) is int and n >= 0 for n in quotas.values()), where, "quotas are whole numbers from 0 on.")
+    if "without" in found:
+        found["without"] = tuple(found["without"]) if isinstance(found["without"], list | tuple) else (None,)
+        _must(all(isinstance(name, str) for name in found["without"]), where, "without lists names of channels.")
     if "ad_slots" in found:
         found["ad_slots"] = tuple(found["ad_slots"]) if isinstance(found["ad_slots"], list | tuple) else (None,)
         _must(all(type(n) is int and n >= 1 for n in found["ad_slots"]), where, "ad_slots lists places from 1 on.")

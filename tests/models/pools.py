@@ -59,6 +59,7 @@ def pool(items: list[dict] | Shelf, users: int = 1, scores=None, vectors=None, d
         "curated": nothing.copy(),
         "injected": np.zeros((users, n), dtype=bool),
         "own": np.zeros((users, n), dtype=bool),
+        "barred": np.zeros((users, n), dtype=bool),
         "signals": np.ones((users, 1)),
         **more,
     }

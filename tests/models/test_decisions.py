@@ -250,6 +250,20 @@ def test_an_item_of_the_user_s_own_is_known_by_its_channel(tables, shelf):
     assert items_of(decide(tables, shelf, market, own=(7,), people=(USER,))[USER]) == [1, 7, 2, 3]
 
 
+def test_a_surface_or_context_may_be_without_channels(tables, shelf):
+    commute = {"when": {"commute_share": {"min": 0.5}}, "without": ["curated", "popular"]}
+    home = {"length": 3, "rules": {}, "without": ["curated", "own_history"], "contexts": {"commute": commute}}
+    other = {"length": 3, "contexts": {"commute": {"when": {"commute_share": {"min": 0.5}}}}}
+    market = Market("demo", surfaces={"feed": None, "home": home, "other": other})
+    found = decide(tables, shelf, market, own=(1, 2, 4), injected=(3,), people=(USER, COMMUTER))
+    # 3 is curated alone; 1, 2 and 4 are the user's own as well; all others are popular as well
+    assert items_of(found[USER]) == [5, 6, 7] and items_of(found[COMMUTER]) == [1, 2, 4]
+    assert items_of(found["other", USER]) == items_of(found["other", COMMUTER]) == [1, 2, 3]
+    removed = [(e["rule"], e["item_id"], e["why"]) for e in found[USER]["effects"] if e["action"] == "removed"]
+    said = "found by channels alone that do not count here"
+    assert removed == [("without", item, said) for item in (1, 2, 3, 4)]
+
+
 def test_a_context_that_the_market_no_longer_has_is_named():
     with pytest.raises(ContractError, match="has context rain of surface home, which the market no longer has: build"):
         plan_for({}, "home", "rain")

@@ -118,6 +118,15 @@ def test_quotas_that_cannot_be_kept_are_refused(quotas, message):
         quotas_of(Market("demo", surfaces={"feed": {"quotas": quotas}}), budget=200)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"without": ["gossip"]}, {"contexts": {"weekend": {"when": {"is_weekend": True}, "without": ["gossip"]}}}],
+)
+def test_a_channel_that_there_is_not_cannot_be_left_out(options):
+    with pytest.raises(ContractError, match=r"without of surface feed.*no channels \['gossip'\]"):
+        quotas_of(Market("demo", surfaces={"feed": options}), budget=200)
+
+
 def test_the_shipped_quotas_fit():
     assert 0 < sum(quotas_of(Market("demo"), budget=200).values()) < 200
 

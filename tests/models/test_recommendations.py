@@ -338,11 +338,11 @@ RULES = {
     "repeat_guard": {"times": 3, "days": 3, "unless_clicked": True},
 }
 FREE = {"when": {"weekday": 0}, "rules": dict.fromkeys(RULES)}
-PAGE = {"length": 6, "ad_slots": [2], "rules": RULES, "contexts": {"free": FREE}}
+PAGE = {"length": 6, "ad_slots": [2], "without": ["long_tail"], "rules": RULES, "contexts": {"free": FREE}}
 SMALL = Market("demo", surfaces={"feed": None, "page": PAGE})
 FINE, OTHERS = 10, (11, 12)
 OFF, REFUSED, BLOCKED, FAR, ADULT, LOW, OFTEN, STOPPED, BAD, EXPIRED, ELSEWHERE = range(50, 61)
-CLICKED, LONG_AGO, CURATED, CAPPED = range(61, 65)
+CLICKED, LONG_AGO, CURATED, CAPPED, ALONE, BOTH = range(61, 67)
 SHOES, HATS = range(70, 73), range(80, 82)
 PLANTED = {
     OFF: "not on offer",
@@ -354,6 +354,7 @@ PLANTED = {
     OFTEN: "shown too often",
     STOPPED: "stopped by a bad case",
     BAD: "stopped by a bad case",
+    ALONE: "found by channels alone that do not count here",
     EXPIRED: "curated without an entry in force",
     ELSEWHERE: "curated without an entry in force",
 }
@@ -376,7 +377,7 @@ def shown(user: int, item: int, days_ago: int, times: int, clicks: int = 0) -> d
 
 def broken(tables, *lists, consents=True, context="usual", categories=None):
     """Lists of user 1, 2, … with an item for each violation at hand."""
-    items, stats = described([FINE, *OTHERS, *PLANTED, CLICKED, LONG_AGO, CURATED, CAPPED, *SHOES, *HATS])
+    items, stats = described([FINE, *OTHERS, *PLANTED, CLICKED, LONG_AGO, CURATED, CAPPED, BOTH, *SHOES, *HATS])
     told = {FAR: {"regions": "north"}, ADULT: {"age_limit": 18}, BLOCKED: {"creator_id": 7}}
     of_category = dict.fromkeys(SHOES, "shoes") | dict.fromkeys(HATS, "hats")
     for item in items:
@@ -389,8 +390,11 @@ def broken(tables, *lists, consents=True, context="usual", categories=None):
         {"surface": "page", "user_id": u, "context": context, "placed": of, "categories": categories}
         for u, of in zip(users, lists)
     ]
+    found = {ALONE: ["long_tail"], BOTH: ["long_tail", "x"]}
     ranked = [
-        {"user_id": u, "item_id": i["item_id"], "channels": ["x"], "model_version": "m/1"} for u in users for i in items
+        {"user_id": u, "item_id": i["item_id"], "channels": found.get(i["item_id"], ["x"]), "model_version": "m/1"}
+        for u in users
+        for i in items
     ]
     daily = [{"user_id": u, "item_id": REFUSED, "rejections": 1, "purchases": 0} for u in users]
     for u in users:
@@ -421,11 +425,11 @@ def test_a_planted_violation_is_found_on_its_row(tables):
     lists = [
         [placed(1, FINE), placed(3, item, slot_type="curated" if item in curated else "organic")] for item in PLANTED
     ]
-    found = broken(tables, *lists, [placed(1, CLICKED), placed(3, LONG_AGO), placed(4, EXPIRED)])
+    found = broken(tables, *lists, [placed(1, CLICKED), placed(3, LONG_AGO), placed(4, EXPIRED), placed(5, BOTH)])
     for user, (item, said) in enumerate(PLANTED.items(), 1):
         assert found[user, item] == [said] and found[user, FINE] == []
     # what somebody clicks may come again, and what is not in force is an item like others
-    assert [found[len(lists) + 1, item] for item in (CLICKED, LONG_AGO, EXPIRED)] == [[], [], []]
+    assert [found[len(lists) + 1, item] for item in (CLICKED, LONG_AGO, EXPIRED, BOTH)] == [[], [], [], []]
 
 
 def test_a_rule_that_the_context_takes_away_is_not_held_against_its_lists(tables):

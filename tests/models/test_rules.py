@@ -112,6 +112,7 @@ def part(of: Pool, rows: np.ndarray, spare: int = 0) -> Pool:
         cut(of.curated, np.nan),
         cut(of.injected, False),
         cut(of.own, False),
+        cut(of.barred, False),
         of.signals[rows],
     )
 
@@ -223,6 +224,14 @@ def test_without_rules_a_list_is_in_the_order_of_the_objective():
     of = pool([{"quality": q} for q in (0.1, 0.9, 0.5)], scores=[3, 2, 1])
     surface = Surface("here", length=3, objective={"score": 1.0, "quality": 3.0})
     assert rerank(of, surface, []).chosen.tolist() == [[1, 2, 0]]  # 1, 0.5 + 3, 0 + 1.5
+
+
+def test_what_channels_found_that_do_not_count_here_is_removed_and_the_log_says_so():
+    barred = np.zeros((1, 6), dtype=bool)
+    barred[0, [0, 2]] = True
+    found, made = listed(pool([{}] * 6, barred=barred))
+    assert found == [[1, 3, 4, 5]]
+    assert effects(made, REMOVED) == {("without", 0, 0, -1), ("without", 0, 2, -1)}
 
 
 def test_places_for_ads_stay_free():

@@ -64,6 +64,8 @@ def test_a_context_overrides_key_by_key():
         ({"objective": {"fame": 1}}, "objective weighs some of"),
         ({"objective": {"score": "much"}}, "weights of the objective are numbers"),
         ({"quotas": {"popular": -1}}, "quotas are whole numbers"),
+        ({"without": "popular"}, "without lists names of channels"),
+        ({"without": [3]}, "without lists names of channels"),
         ({"ad_slots": [0]}, "ad_slots lists places from 1 on"),
         ({"ad_slots": 3}, "ad_slots lists places from 1 on"),
         ({"rules": {"mmr": 3}}, "Surface basket, rule mmr: it is a mapping"),
