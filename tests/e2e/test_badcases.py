@@ -33,7 +33,7 @@ TARGETS = ("features.badcases", "features.item_stats", "features.user_interests"
 
 def configured(name: str, title_party_rate: float) -> WorldConfig:
     return WorldConfig(
-        users=600, items=300, creators=30, days=DAYS, seed=11, market=name, title_party_rate=title_party_rate, **CLEAN
+        users=1200, items=600, creators=60, days=DAYS, seed=11, market=name, title_party_rate=title_party_rate, **CLEAN
     )
 
 
@@ -64,10 +64,7 @@ class Built:
 
 
 def upstream_of(catalog: Catalog, *names: str) -> Catalog:
-    found = set(names)
-    for each in reversed(catalog.order):
-        if each in found:
-            found |= set(catalog.node(each).upstream)
+    found = {each for name in names for each in catalog.upstream(name)}
     return Catalog({n: node for n, node in catalog.nodes.items() if n in found})
 
 
