@@ -15,7 +15,7 @@ from __future__ import annotations
 import datetime as dt
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,7 +26,7 @@ from jobs import steps
 from jobs.contract import DayRange
 from jobs.lake import Lake
 from jobs.landing import landed_days
-from jobs.settings import load_settings
+from jobs.settings import load_settings, save_market
 from jobs.simulator import WorldConfig
 from models.training import TRAIN_DAYS
 from models.training_pairs import LABEL_DAYS
@@ -346,7 +346,9 @@ def bench(name: str = SHOP, *nights: str) -> None:
         if name == SHOP:
             import_shop()
         else:
-            land(WorldConfig(**WORLDS["judged"]))
+            market = land(WorldConfig(**WORLDS["judged"])).market
+            # of everybody, so that recall is judged of more than a sample
+            save_market(replace(market, params={**market.params, "candidates.recall": {"audited": 1.0}}))
         build(chosen, case, meter)
     lake = Lake(load_settings(case.market))
     measure(lake, chosen, case, meter)
