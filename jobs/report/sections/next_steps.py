@@ -18,8 +18,8 @@ from jobs.report.sections import model
 from jobs.report.terminal import WIDTH, plain, wrapped
 
 BY_AIRFLOW = ("manual__", "scheduled__", "backfill__")
-SAID = {"Airflow": "AIRFLOW__API__BASE_URL", "MLflow": "NIGHTJAR_MLFLOW_PAGES"}
-"""Variables that say under which address people open a service; without them that of the embedded one."""
+PAGES = {"airflow": "Airflow", "mlflow": "MLflow"}
+"""Services that a person can open, as they are called."""
 
 
 def gather(night: Night) -> list[dict[str, str]]:
@@ -55,18 +55,20 @@ def services(home: Path) -> list[tuple[str, str]]:
     """Names and addresses of the services that a person can open: as the installation says, or embedded and ready."""
     from jobs.services import status
 
-    said = [(name, os.environ.get(variable, "").rstrip("/")) for name, variable in SAID.items()]
+    said = {
+        "Airflow": os.environ.get("AIRFLOW__API__BASE_URL", "").rstrip("/"),
+        "MLflow": os.environ.get("NIGHTJAR_MLFLOW_PAGES", "").rstrip("/"),
+    }
     try:
         running = status(home=home)
     except ServiceError:
         running = []
-    pages = {name.lower(): name for name in SAID}
     found = {
-        pages[s.service]: s.url.rstrip("/")
+        PAGES[s.service]: s.url.rstrip("/")
         for s in running
-        if s.service in pages and s.state == "ready" and s.url.startswith("http")
+        if s.service in PAGES and s.state == "ready" and s.url.startswith("http")
     }
-    return sorted((found | {name: address for name, address in said if address}).items())
+    return sorted((found | {name: address for name, address in said.items() if address}).items())
 
 
 def html(steps: list[dict[str, str]]) -> str:
