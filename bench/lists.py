@@ -2,7 +2,8 @@
 
 The year of completejourney is imported, or a world simulated, and built through some nights. Each night's ranked and
 reranked lists, and those of the baselines, are held against what their people took in the days after it: full ranking
-over all items that are on offer, repeats allowed for all, people with a list and a target action. Ties go by item.
+over all items that are on offer, people with a list and a target action. Ties go by item. The market's rule of repeats
+holds for all: what a user refused or bought within its days, and may not be shown, stands in no baseline's list either.
 Candidates are held against each other by the night's own ``audit.recall``: the fused list and the best channel at the
 same budget.
 
@@ -26,7 +27,7 @@ from jobs import steps
 from jobs.contract import DayRange
 from jobs.lake import Lake
 from jobs.landing import landed_days
-from jobs.settings import load_settings, save_market
+from jobs.settings import BLOCK_DAYS, load_settings, save_market
 from jobs.simulator import WorldConfig
 from models.training import TRAIN_DAYS
 from models.training_pairs import LABEL_DAYS
@@ -84,6 +85,8 @@ class Evening:
         bool, judged users x items. What was taken of items that were not on offer yet counts as never found.
     wanted
         How many items each judged user took.
+    barred
+        bool, judged users x items. What nobody may list: refused, or bought in a category that does not repeat.
     """
 
     ds: dt.date
@@ -93,6 +96,7 @@ class Evening:
     judged: np.ndarray
     relevant: np.ndarray
     wanted: np.ndarray
+    barred: np.ndarray
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -134,7 +138,23 @@ def evening(lake: Lake, ds: dt.date, ahead: int) -> Evening:
     relevant[row[known], np.searchsorted(items, pairs[known, 1])] = True
     places = np.searchsorted(users, user[on_offer]), np.searchsorted(items, item[on_offer])
     taken = (*places, age[on_offer], times[on_offer].astype(float))
-    return Evening(ds, users, items, taken, np.searchsorted(users, people), relevant, wanted)
+    barred = barred_pairs(lake, ds, people, items)
+    return Evening(ds, users, items, taken, np.searchsorted(users, people), relevant, wanted, barred)
+
+
+def barred_pairs(lake: Lake, ds: dt.date, people: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """bool, people x items: refused in the last `BLOCK_DAYS` days, or bought where the category does not repeat."""
+    days = [ds - dt.timedelta(days=n) for n in range(BLOCK_DAYS)]
+    did = lake.rows("silver.user_item_daily", ["user_id", "item_id", "rejections", "purchases"], ds=days)
+    of = lake.rows("silver.items", ["item_id", "category"], ds=ds)
+    repeating = lake.settings.market.repeat_categories
+    returns = of["item_id"].to_numpy()[[c in repeating or "*" in repeating for c in of["category"].to_pylist()]]
+    user, item, rejections, purchases = (did[c].to_numpy() for c in did.schema.names)
+    out = (rejections > 0) | ((purchases > 0) & ~np.isin(item, returns))
+    out &= np.isin(user, people) & np.isin(item, items)
+    barred = np.zeros((len(people), len(items)), bool)
+    barred[np.searchsorted(people, user[out]), np.searchsorted(items, item[out])] = True
+    return barred
 
 
 def figures(at: Evening, lists: np.ndarray) -> dict[str, float]:
@@ -257,7 +277,7 @@ def measure(lake: Lake, nights: list[dt.date], case: Case, meter: Meter) -> None
     for ds in nights:
         at = evening(lake, ds, case.ahead)
         lists = {name: ours(lake, at, name) for name in OURS}
-        lists |= {name: first_ten(scores(at)) for name, scores in BASELINES.items()}
+        lists |= {name: first_ten(np.where(at.barred, -np.inf, scores(at))) for name, scores in BASELINES.items()}
         for name, each in lists.items():
             found.setdefault(name, []).append(figures(at, each))
             meter.figure(f"{ds}.{name}.ndcg@{TOP}", found[name][-1]["ndcg"], f"{len(at.judged)} people")

@@ -8,7 +8,17 @@ import json
 import numpy as np
 import pytest
 
-from bench.lists import BASELINES, Evening, by_item_cf, by_own_history, by_popularity, candidates, figures, first_ten
+from bench.lists import (
+    BASELINES,
+    Evening,
+    by_item_cf,
+    by_own_history,
+    by_own_history_alone,
+    by_popularity,
+    candidates,
+    figures,
+    first_ten,
+)
 from bench.meter import Meter
 from jobs.lake import Lake
 from jobs.settings import Market, Settings
@@ -25,9 +35,8 @@ def at() -> Evening:
     user, item, age, times = (np.array(each) for each in zip(*rows, strict=True))
     relevant = np.zeros((2, len(ITEMS)), bool)
     relevant[0, [5, 9]] = relevant[1, 3] = True
-    return Evening(
-        DS, USERS, ITEMS, (user, item, age, times.astype(float)), np.array([0, 1]), relevant, np.array([3, 1])
-    )
+    taken, barred = (user, item, age, times.astype(float)), np.zeros((2, len(ITEMS)), bool)
+    return Evening(DS, USERS, ITEMS, taken, np.array([0, 1]), relevant, np.array([3, 1]), barred)
 
 
 def test_popularity_counts_users_of_the_last_days_then_of_all(at):
@@ -43,6 +52,13 @@ def test_own_history_goes_by_count_and_then_by_popularity(at):
     assert lists[1, :2].tolist() == [3, 0]
     # after a half-life of 20 days two takings of 40 days ago count as a half
     assert first_ten(by_own_history(90, 20.0)(at))[0, :2].tolist() == [6, 5]
+
+
+def test_own_history_alone_ends_where_it_ends(at):
+    lists = first_ten(by_own_history_alone(at))
+    # user 0 took 5 twice, 6 today and 0 long ago; user 1 took 3 two days ago and 0 long ago
+    assert lists[0].tolist() == [5, 6, 0, *[-1] * 7]
+    assert lists[1].tolist() == [3, 0, *[-1] * 8]
 
 
 def test_item_cf_counts_an_item_as_its_own_neighbour(at):
