@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.pool import Pool
-from models.rules.rule import Rule, Step, Taken, must
+from models.rules.rule import Rule, Step, Taken, must_be_places
 from models.surfaces import Surface
 
 
@@ -20,7 +20,7 @@ class Curated(Rule):
     places: tuple[int, ...] = (4,)
 
     def __post_init__(self) -> None:
-        must(all(type(n) is int and n >= 1 for n in self.places), "curated", f"places are from 1 on: {self.places}.")
+        must_be_places(self.places, "curated")
 
     def step(self, pool: Pool, surface: Surface) -> Step | None:
         return _Slots(pool, self.places) if np.isfinite(pool.curated).any() else None

@@ -13,7 +13,7 @@ import numpy as np
 
 from models.bandit import NO_ARM, Evidence, floored, greedy, linucb, thompson
 from models.pool import Pool
-from models.rules.rule import Rule, Step, Taken, must
+from models.rules.rule import Rule, Step, Taken, must, must_be_places
 from models.surfaces import Surface
 
 ARMS = ("new_creator", "long_tail", "new_item")
@@ -61,7 +61,7 @@ class Explore(Rule):
         must(self.policy in POLICIES, "explore", f"policy is one of {POLICIES}, not {self.policy!r}.")
         most = 1 / (len(self.arms) + 1)
         must(0 < self.floor <= most, "explore", f"floor is above 0 and at most {most:.3g}, not {self.floor}.")
-        must(all(type(n) is int and n >= 1 for n in self.places), "explore", f"places are from 1 on: {self.places}.")
+        must_be_places(self.places, "explore")
         must(self.width >= 1 and self.prior_showings > 0, "explore", "width and prior_showings are above 0.")
         must(0 < self.prior_rate < 1, "explore", f"prior_rate is between 0 and 1, not {self.prior_rate}.")
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.pool import Pool
-from models.rules.rule import Rule, Step, must
+from models.rules.rule import Rule, Step, must_be_places
 from models.surfaces import Surface
 
 
@@ -22,7 +22,7 @@ class OwnItems(Rule):
     places: tuple[int, ...] = (8, 9, 10)
 
     def __post_init__(self) -> None:
-        must(all(type(n) is int and n >= 1 for n in self.places), "own_items", f"places are from 1 on: {self.places}.")
+        must_be_places(self.places, "own_items")
 
     def step(self, pool: Pool, surface: Surface) -> Step:
         return _Kept(pool, self.places)

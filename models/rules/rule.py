@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +118,11 @@ def chain(rules: Mapping[str, Mapping[str, Any]], where: str) -> list[Rule]:
     if len(twice := [rule.name for rule in made if rule.diversifies]) > 1:
         raise SettingsError(f"{where}: {twice} both order by what is placed already; keep one of them.")
     return made
+
+
+def must_be_places(places: Sequence[int], rule: str) -> None:
+    """Refuse an option that does not name places of a list."""
+    must(all(type(n) is int and n >= 1 for n in places), rule, f"places are from 1 on: {places}.")
 
 
 def must(holds: bool, rule: str, message: str) -> None:
