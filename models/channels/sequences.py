@@ -197,7 +197,11 @@ def top(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 def top_of_product(
     left: np.ndarray | sp.csr_array, right: np.ndarray | sp.sparray, k: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows, columns and values of the `top` ``k`` of ``left @ right``, of which `DENSE_BYTES` are made at once."""
+    """Rows, columns and values of the `top` ``k`` of ``left @ right``, of which `DENSE_BYTES` are made at once.
+
+    Dense ones are multiplied in doubles: the sixth digit of a product of floats depends on who else is in the batch.
+    """
+    right = right if sp.issparse(right) else right.astype(float)
     rows, parts = max(1, DENSE_BYTES // (8 * max(1, right.shape[1]))), []
     for first in range(0, max(1, left.shape[0]), rows):
         block = left[first : first + rows] @ right

@@ -24,6 +24,5 @@ def search(users: Users, topics: Path) -> Found:
     known = model.load(topics)
     # shares of an item in a topic are about 1 / items: scaled, so that five decimals tell them apart
     mixture = len(known.ids) * known.mixture(users.matrix(known.ids, np.ones(len(users.items))))
-    # in doubles: the sixth digit of a product of floats depends on who else is in the batch
-    user_at, item_at, scores = top_of_product(mixture.astype(float), known.share.astype(float), LONGEST + users.longest)
+    user_at, item_at, scores = top_of_product(mixture, known.share, LONGEST + users.longest)
     return Found(user_at, known.ids[item_at], scores)
