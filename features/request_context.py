@@ -16,6 +16,7 @@ from features.grid import near
 from features.local_time import DAY_PARTS, day_part, in_local_time, is_weekend, within
 from features.user_context import HINTS
 from jobs.contract import Column, DayRange, Table, TableInput, between, in_set
+from jobs.interactions import mean_of
 from jobs.settings import Market
 
 PLACE_TYPES = (*HINTS, "district", "other")
@@ -130,8 +131,7 @@ def _requests(impressions: DataFrame, events: DataFrame) -> DataFrame:
             F.count_if(F.col("action") == "click").cast("int").alias("clicks"),
             F.max("position").alias("depth"),
             F.coalesce(F.sum("spent_ms"), F.lit(0)).alias("dwell_ms"),
-            # as decimals: a mean of a few digits may lie on the edge of rounding, where the order of a sum decides
-            F.avg(F.col("swipe_speed").try_cast("decimal(18,6)")).cast("double").alias("swipe_speed"),
+            mean_of("swipe_speed").alias("swipe_speed"),
         )
         .where("impressions > 0")
     )

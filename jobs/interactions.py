@@ -68,6 +68,15 @@ def strength(action: Column) -> Column:
     return F.coalesce(F.try_element_at(F.create_map(*pairs), action), F.lit(0.0))
 
 
+def mean_of(column: str) -> Column:
+    """Mean of a measured number, the same in any order of the rows.
+
+    It is of decimals: a mean of numbers with few digits may lie on the edge of rounding, where the order of a sum of
+    doubles decides. What is too large for any measurement counts as not known.
+    """
+    return F.avg(F.col(column).try_cast("decimal(18,6)")).cast("double")
+
+
 def count_of(*actions: str) -> Column:
     """Number of rows with one of the actions, as INT."""
     return F.count_if(F.col("action").isin(*actions)).cast("int")

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from jobs.contract import Column, DayRange, Table, TableInput, adds_up, between, no_rows_where
+from jobs.interactions import mean_of
 from jobs.landing import TERMINALS
 
 
@@ -90,8 +91,7 @@ def build(events: DataFrame, impressions: DataFrame, *, days: DayRange, params: 
         F.count_if(F.col("action") == "impression").cast("int").alias("impressions"),
         F.max("position").alias("depth"),
         F.coalesce(F.sum("dwell_ms"), F.lit(0)).alias("dwell_ms"),
-        # as decimals: a mean of a few digits may lie on the edge of rounding, where the order of a sum decides
-        F.avg(F.col("swipe_speed").try_cast("decimal(18,6)")).cast("double").alias("swipe_speed"),
+        mean_of("swipe_speed").alias("swipe_speed"),
         most_used().alias("terminal"),
         reduce(add, [(used(name) > 0).cast("int") for name in TERMINALS]).alias("terminals"),
     )
