@@ -188,7 +188,7 @@ def _too_often(guard: RepeatGuard) -> SparkColumn:
 
 
 def _too_bad(floor: QualityFloor) -> SparkColumn:
-    return F.col("quality") < floor.floor
+    return eligibility.too_bad(floor.floor)
 
 
 def _by_options(plans: Plans, name: str, rule: type[Rule]) -> dict[Rule, list[str]]:

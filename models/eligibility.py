@@ -36,6 +36,11 @@ def allowed(regions: Column, age_limit: Column, region: Column, least_age: Colum
     return here & old_enough
 
 
+def too_bad(floor: float) -> Column:
+    """True where the item's ``quality`` is below the floor; one of which nothing is known is not."""
+    return F.coalesce(F.col("quality") < floor, F.lit(False))
+
+
 def for_people(pairs: DataFrame, items: DataFrame, user_profile: DataFrame) -> DataFrame:
     """The rows of ``pairs`` (``ds, user_id, item_id, …``) whose user may see the item."""
     joined = (

@@ -142,8 +142,7 @@ def _people_by_region(user_item_daily: DataFrame, user_profile: DataFrame, param
 def _lists_of(everyone: DataFrame, regional: DataFrame, surface: Surface, spare: int) -> DataFrame:
     """The lists of all segments on a surface; those of regions are filled up from everyone's."""
     if "quality_floor" in surface.rules:
-        floor = F.lit(QualityFloor(**surface.rules["quality_floor"]).floor)
-        good = F.coalesce(F.col("quality") >= floor, F.lit(True))
+        good = ~eligibility.too_bad(QualityFloor(**surface.rules["quality_floor"]).floor)
         everyone, regional = everyone.where(good), regional.where(good)
     shared = _ranked(everyone.withColumn("_fills", F.lit(False)), surface, spare)
     liked = regional.withColumn("_fills", F.lit(False))

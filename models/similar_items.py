@@ -105,8 +105,7 @@ def build(
     order = [F.col("source").desc(), F.round("score", 6).desc(), F.col("similar_item_id")]
     once = Window.partitionBy("ds", "item_id", "similar_item_id").orderBy(*order)
     best = Window.partitionBy("ds", "item_id").orderBy(*order)
-    # an item of which nothing is known passes, as in lists for people
-    good = eligible.where(F.coalesce(F.col("quality") >= params.quality_floor, F.lit(True)))
+    good = eligible.where(~eligibility.too_bad(params.quality_floor))
     shown = stop_loss.without_stopped(good.withColumnRenamed("item_id", "similar_item_id"), badcases, "similar_item_id")
     limits = eligibility.restrictions(items).withColumn("_limits", F.struct("regions", "age_limit"))
     page = F.broadcast(limits.select("ds", "item_id", F.col("_limits").alias("_page")))
