@@ -8,7 +8,7 @@ from pyspark.sql import Column as SparkColumn
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from features.windows import spread, summed
+from features.windows import seen_in_market, spread, summed
 from jobs.contract import Column, DayRange, Ranked, Table, TableInput, between, in_set
 from jobs.interactions import NEGATIVE
 
@@ -70,28 +70,26 @@ CONTRACT = Table(
 
 
 def build(feedback_daily: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
-    rates = {}
+    flags, rates = {}, {}
     for n in WINDOWS:
-        told, skipped = sum((F.col(f"{action}_{n}d") for action in NEGATIVE), F.lit(0)), F.col(f"fast_skips_{n}d")
-        rates[f"negative_rate_{n}d"] = F.when(F.col(f"_told_{n}d"), _rate(told, n, params.prior_negatives, params))
-        rates[f"fast_skip_rate_{n}d"] = F.when(
-            F.col(f"_skipped_{n}d"), _rate(skipped, n, params.prior_fast_skips, params)
-        )
+        flags |= {f"_told_{n}d": ("told", n), f"_skipped_{n}d": ("fast_skips", n)}
+        negative = _rate(_told(f"_{n}d"), n, params.prior_negatives, params)
+        skipped = _rate(F.col(f"fast_skips_{n}d"), n, params.prior_fast_skips, params)
+        rates[f"negative_rate_{n}d"] = F.when(F.col(f"_told_{n}d"), negative)
+        rates[f"fast_skip_rate_{n}d"] = F.when(F.col(f"_skipped_{n}d"), skipped)
+    of_market = seen_in_market(feedback_daily.withColumn("told", _told()), days, flags)
     return (
         spread(feedback_daily, days, 28)
         .groupBy("ds", "kind", "id")
         .agg(*[summed(name, n).alias(f"{name}_{n}d") for name in SUMS for n in WINDOWS])
-        .join(F.broadcast(_of_market(feedback_daily, days)), "ds")
+        .join(F.broadcast(of_market), "ds")
         .withColumns(rates)
     )
 
 
-def _of_market(feedback_daily: DataFrame, days: DayRange) -> DataFrame:
-    """``ds``, and whether anybody told a refusal and skipped in each window: where nobody did, no rate is known."""
-    told = sum((F.col(action) for action in NEGATIVE), F.lit(0))
-    by_day = feedback_daily.groupBy("ds").agg(F.sum(told).alias("told"), F.sum("fast_skips").alias("skipped"))
-    known = {f"_{name}_{n}d": summed(name, n, "bigint") > 0 for name in ("told", "skipped") for n in WINDOWS}
-    return spread(by_day, days, 28).groupBy("ds").agg(*[known[name].alias(name) for name in known])
+def _told(suffix: str = "") -> SparkColumn:
+    """Refusals that were told, of all kinds."""
+    return sum((F.col(f"{action}{suffix}") for action in NEGATIVE), F.lit(0))
 
 
 def _rate(refused: SparkColumn, window: int, prior: float, params: Params) -> SparkColumn:

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from features import half_life as half_lives
 from features.half_life import acted, tuned
-from features.windows import decay, spread, summed
+from features.windows import decay, seen_in_market, spread, summed
 from jobs.contract import Column, DayRange, Ranked, Table, TableInput, between
 from jobs.errors import ContractError
 
@@ -142,10 +142,14 @@ CONTRACT = Table(
 
 def build(user_daily: DataFrame, half_life: DataFrame, *, days: DayRange, params: Params) -> DataFrame:
     by_day = tuned(half_life, days, params.min_targets).withColumnRenamed("half_life_days", "tuned")
+    # data such as a shop's receipts has neither on any day
+    known = seen_in_market(
+        user_daily, days, {"has_logins": ("logins", params.active_days), "has_showings": ("impressions", 28)}
+    )
     rows = (
         spread(user_daily, days, 28)
         .join(F.broadcast(by_day), "ds", "left")
-        .join(F.broadcast(_told(user_daily, days, params)), "ds", "left")
+        .join(F.broadcast(known), "ds", "left")
         .withColumn("weight", decay(F.coalesce("tuned", F.lit(params.half_life_days))))
     )
     did = acted() + sum(F.col(c) for c in ("favourites", "add_to_carts", "likes", "comments", "shares", "negatives"))
@@ -166,17 +170,4 @@ def build(user_daily: DataFrame, half_life: DataFrame, *, days: DayRange, params
         *[F.try_divide(summed(top, 28), summed(bottom, 28)).alias(name) for name, (top, bottom) in RATES.items()],
         F.when(F.max("has_logins"), is_active).alias("is_active"),
         F.sum(acted() * F.col("weight")).alias("activity"),
-    )
-
-
-def _told(user_daily: DataFrame, days: DayRange, params: Params) -> DataFrame:
-    """``ds, has_logins, has_showings``: data such as a shop's receipts has neither on any day, and cannot say more."""
-    market = user_daily.groupBy("ds").agg(*[F.sum(name).alias(name) for name in ("logins", "impressions")])
-    return (
-        spread(market, days, 28)
-        .groupBy("ds")
-        .agg(
-            (summed("logins", params.active_days, "bigint") > 0).alias("has_logins"),
-            (summed("impressions", 28, "bigint") > 0).alias("has_showings"),
-        )
     )

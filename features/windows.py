@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -52,6 +53,28 @@ def spread(daily: DataFrame, days: DayRange, window: int) -> DataFrame:
 def summed(column: str, window: int, kind: str = "int") -> Column:
     """Sum of ``column`` over the rows of the last ``window`` days; 0 where there is none."""
     return F.coalesce(F.sum(F.when(F.col("age") < window, F.col(column))), F.lit(0)).cast(kind)
+
+
+def seen_in_market(daily: DataFrame, days: DayRange, flags: Mapping[str, tuple[str, int]]) -> DataFrame:
+    """Whether anybody in the market had anything of a kind: where nobody did, nothing that is made of it is known.
+
+    Parameters
+    ----------
+    daily
+        Daily aggregates.
+    flags
+        Name of a flag to the column and the days of its window.
+
+    Returns
+    -------
+    DataFrame
+        ``ds`` and the flags, of the days that have any row within the widest window.
+    """
+    columns = sorted({column for column, _ in flags.values()})
+    totals = daily.groupBy("ds").agg(*[F.sum(column).alias(column) for column in columns])
+    widest = max(window for _, window in flags.values())
+    seen = [(summed(column, window, "bigint") > 0).alias(flag) for flag, (column, window) in flags.items()]
+    return spread(totals, days, widest).groupBy("ds").agg(*seen)
 
 
 def check_horizon(table: str, horizon: int, most: int, least: int = 1) -> None:
