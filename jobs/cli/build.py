@@ -42,13 +42,14 @@ def register(add: Any) -> None:
         made.add_argument("--ds", type=day)
         made.add_argument("--from", dest="first", type=day)
         made.add_argument("--to", dest="last", type=day)
-        made.add_argument(
+        of_days = made.add_mutually_exclusive_group()
+        of_days.add_argument(
             "--touched",
             action="store_true",
             help="TABLE+: readers for every day that a change of these days touches, up to their newest",
         )
         if name == "run":
-            made.add_argument(
+            of_days.add_argument(
                 "--as-arrived",
                 action="store_true",
                 help="in a private lake: TABLE and all it is made from, each day from what had arrived by its end",
