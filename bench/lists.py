@@ -190,13 +190,10 @@ def by_own_history(days: int | None, half_life: float | None) -> Callable[[Eveni
 
 def by_own_history_alone(at: Evening) -> np.ndarray:
     """Own items by count, ties by the latest day; whoever has fewer than ten gets a shorter list."""
-    user, item, age, times = at.taken
-    scores = np.full(at.shape, -np.inf)
-    scores[user, item] = 0.0
-    np.add.at(scores, (user, item), times)
-    latest = np.full(at.shape, np.inf)
+    user, item, age, _ = at.taken
+    counts, latest = at.counts()[at.judged].toarray(), np.full(at.shape, np.inf)
     np.minimum.at(latest, (user, item), age)
-    return (scores - np.where(np.isfinite(latest), latest / 1e4, 0.0))[at.judged]
+    return np.where(counts > 0, counts - latest[at.judged] / 1e4, -np.inf)
 
 
 def by_item_cf(kind: str, neighbours: int) -> Callable[[Evening], np.ndarray]:

@@ -41,10 +41,10 @@ def latest_artifact(lake: Lake, name: str, ds: dt.date, max_age: int = 30) -> Pa
     return Path(max(fit, key=lambda r: (r["ds"], r["at_ms"]))["path"]) if fit else None
 
 
-def drifted(lake: Lake, day: dt.date, share: float = DRIFTED_SHARE) -> bool:
-    """True where so large a part of the features has the verdict drift in ``audit.drift`` of ``day``."""
-    rows = lake.rows("audit.drift", ["verdict"], ds=[day]).to_pylist() if day in lake.days("audit.drift") else []
-    return sum(r["verdict"] == "drift" for r in rows) >= share * len(rows) > 0
+def drifted(lake: Lake, day: dt.date) -> bool:
+    """True where `DRIFTED_SHARE` of the features or more have the verdict drift in ``audit.drift`` of ``day``."""
+    rows = lake.rows("audit.drift", ["verdict"], ds=day).to_pylist()
+    return sum(r["verdict"] == "drift" for r in rows) >= DRIFTED_SHARE * len(rows) > 0
 
 
 def drift_begins(lake: Lake, day: dt.date) -> bool:

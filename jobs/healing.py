@@ -219,7 +219,9 @@ def _earliest_event(lake: Lake, first: dt.date, last: dt.date) -> dt.date:
 
 @dataclass(frozen=True)
 class Change:
-    """How far a table's day moved since its windows were built: rows that came or went, and their earliest arrival."""
+    """How far a day moved, or one table's part of it, since its windows were built: rows that came or went, and their
+    earliest arrival.
+    """
 
     ds: dt.date
     moved: int
@@ -228,7 +230,7 @@ class Change:
 
     @property
     def share(self) -> float:
-        """Moved rows by all rows of the table's day."""
+        """Moved rows by all rows."""
         return self.moved / max(1, self.rows)
 
 

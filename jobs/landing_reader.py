@@ -8,6 +8,7 @@ import io
 import zlib
 from collections import defaultdict
 from pathlib import Path
+from typing import IO
 
 import pyarrow.parquet as pq
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -110,18 +111,20 @@ def _parquet_columns(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
         raise LandingError(f"{path} is not a Parquet file ({error}): deliver it again.") from error
 
 
+def _opened(path: Path) -> IO[bytes]:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+
+
 def _has_rows(path: Path) -> bool:
     """True where a text file has a line that is not blank, besides the header of CSV."""
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as handle:
+    with _opened(path) as handle:
         if _kind(path) == "csv":
             handle.readline()
         return any(line.strip() for line in handle)
 
 
 def _csv_header(path: Path) -> tuple[str, ...]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as handle:
+    with _opened(path) as handle:
         first = handle.readline()
     header = next(csv.reader(io.StringIO(first.decode("utf-8-sig", errors="replace"))), [])
     if len(set(header)) != len(header) or not header:
