@@ -28,8 +28,13 @@ class BuiltWorld:
         return Lake(self.settings)
 
     def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in environment(self.home).items():
-            monkeypatch.setenv(name, value)
+        enter(self.home, monkeypatch)
+
+
+def enter(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process work with an installation."""
+    for name, value in environment(home).items():
+        monkeypatch.setenv(name, value)
 
 
 def environment(home: Path) -> dict[str, str]:

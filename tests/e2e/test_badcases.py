@@ -22,7 +22,7 @@ from jobs.lake import Lake
 from jobs.landing import day_folder, write_manifest
 from jobs.settings import Settings, load_settings, save_market
 from jobs.simulator import WorldConfig, demo_market, simulate
-from tests.e2e.conftest import environment
+from tests.e2e.conftest import enter
 from tests.engine.test_badcases import landed
 
 pytestmark = pytest.mark.slow
@@ -73,8 +73,7 @@ def worlds(tmp_path_factory, spark_server):
     """``worlds(name, rate)``: a simulated fortnight, built up to its features."""
     home = tmp_path_factory.mktemp("twins")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment(home).items():
-            patch.setenv(name, value)
+        enter(home, patch)
 
         def make(name: str, rate: float) -> Built:
             config = configured(name, rate)

@@ -16,15 +16,14 @@ from jobs.report import night_report
 from jobs.session import connect
 from jobs.settings import Settings, load_settings, save_market
 from jobs.simulator import WorldConfig, demo_market, simulate
-from tests.e2e.conftest import environment
+from tests.e2e.conftest import enter
 
 HISTORY, NIGHTS = 7, 30
 
 
 @pytest.mark.slow
 def test_thirty_clean_nights_have_at_most_one_false_failure(tmp_path, monkeypatch, spark_server):
-    for name, value in environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
+    enter(tmp_path, monkeypatch)
     config = WorldConfig(users=1500, items=600, creators=60, days=HISTORY + NIGHTS, seed=11)
     save_market(demo_market(config), tmp_path)
     settings = load_settings("demo")

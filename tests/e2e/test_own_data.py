@@ -10,7 +10,7 @@ import pytest
 from jobs.cli import main
 from jobs.lake import Lake
 from jobs.settings import load_settings
-from tests.e2e.conftest import environment
+from tests.e2e.conftest import enter
 
 GUIDE = Path(__file__).parents[2] / "docs" / "bring-your-own-data.md"
 NIGHT = "2024-03-04"
@@ -23,8 +23,7 @@ def block(after: str) -> str:
 
 @pytest.mark.slow
 def test_a_shop_of_the_guide_gets_lists_and_is_told_what_they_lack(tmp_path, monkeypatch, spark_server, capsys, caplog):
-    for name, value in environment(tmp_path / "home").items():
-        monkeypatch.setenv(name, value)
+    enter(tmp_path / "home", monkeypatch)
     monkeypatch.delenv("NIGHTJAR_MARKET", raising=False)
     shop = tmp_path / "shop"
     shop.mkdir()

@@ -14,7 +14,7 @@ from jobs.report.night import Night
 from jobs.report.sections import left_out
 from jobs.session import connect
 from jobs.settings import Market, Settings, load_settings
-from tests.e2e.conftest import environment
+from tests.e2e.conftest import enter
 
 ROOT = Path(__file__).parents[2]
 SHOP = "completejourney"
@@ -27,8 +27,7 @@ TABLES = ("badcases", "request_context", "review_signals", "sentiment", "user_fo
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"real data is not at {DATA}")
 def test_a_real_shop_gets_lists_and_is_told_what_its_data_cannot_give(tmp_path, monkeypatch, spark_server):
-    for name, value in environment(tmp_path).items():
-        monkeypatch.setenv(name, value)
+    enter(tmp_path, monkeypatch)
     spark = connect(Settings(tmp_path, tmp_path / "lake", tmp_path / "landing", Market(SHOP), spark_server))
     import_data(spark, tmp_path, ROOT / "mappings" / f"{SHOP}.yaml", DATA)
     settings = load_settings(SHOP)

@@ -40,17 +40,22 @@ def empty(tmp_path_factory):
     return folder
 
 
+def pages(spark, folder, near, stats, content=(), items=(), badcases=(), **options):
+    """What `build` makes of neighbours, stats and what else is said."""
+    given = ((NEIGHBOURS, near), (STATS, stats), (CONTENT, content), (ITEMS, items), (BADCASES, badcases))
+    frames = [literal(spark, schema, rows) for schema, rows in given]
+    return build(*frames, folder, days=DayRange.day(DS), params=Params(**options))
+
+
 @pytest.fixture(scope="module")
 def lists(spark, index):
-    made = build(
-        literal(spark, NEIGHBOURS, [(DS, 1, 5, 0.1), (DS, 1, 3, 0.3), (DS, 1, 4, 0.9), (DS, 4, 1, 0.9)]),
-        literal(spark, STATS, [(DS, i, i != 4, None) for i in VECTORS]),
-        literal(spark, CONTENT, [(DS, i, v) for i, v in VECTORS.items()]),
-        literal(spark, ITEMS, []),
-        literal(spark, BADCASES, []),
+    made = pages(
+        spark,
         index,
-        days=DayRange.day(DS),
-        params=Params(length=3),
+        [(DS, 1, 5, 0.1), (DS, 1, 3, 0.3), (DS, 1, 4, 0.9), (DS, 4, 1, 0.9)],
+        [(DS, i, i != 4, None) for i in VECTORS],
+        content=[(DS, i, v) for i, v in VECTORS.items()],
+        length=3,
     )
     found: dict[int, list] = {}
     for row in conform(CONTRACT, made).orderBy("item_id", "rank").collect():
@@ -85,61 +90,36 @@ def test_no_item_is_its_own_neighbour_nor_another_s_twice(lists):
 
 
 def test_a_day_without_content_has_the_neighbours_of_users(spark, empty):
-    made = build(
-        literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3)]),
-        literal(spark, STATS, [(DS, 1, True, None), (DS, 3, True, None)]),
-        literal(spark, CONTENT, []),
-        literal(spark, ITEMS, []),
-        literal(spark, BADCASES, []),
-        empty,
-        days=DayRange.day(DS),
-        params=Params(),
-    )
+    made = pages(spark, empty, [(DS, 1, 3, 0.3)], [(DS, 1, True, None), (DS, 3, True, None)])
     assert [(r["item_id"], r["similar_item_id"]) for r in made.collect()] == [(1, 3)]
 
 
 def test_a_restricted_item_stands_on_pages_of_the_same_restriction_only(spark, empty):
     near = [(DS, 1, 3, 0.3), (DS, 2, 3, 0.3), (DS, 3, 1, 0.3), (DS, 3, 2, 0.2), (DS, 5, 3, 0.1)]
     items = [(DS, 1, None, None), (DS, 2, "north", None), (DS, 3, "north", None), (DS, 5, "north", 18)]
-    made = build(
-        literal(spark, NEIGHBOURS, near),
-        literal(spark, STATS, [(DS, i, True, None) for i in (1, 2, 3, 5)]),
-        literal(spark, CONTENT, []),
-        literal(spark, ITEMS, items),
-        literal(spark, BADCASES, []),
-        empty,
-        days=DayRange.day(DS),
-        params=Params(),
-    )
+    made = pages(spark, empty, near, [(DS, i, True, None) for i in (1, 2, 3, 5)], items=items)
     assert sorted((r["item_id"], r["similar_item_id"]) for r in made.collect()) == [(2, 3), (3, 1), (3, 2)]
 
 
 def test_what_a_bad_case_stops_for_everyone_stands_on_no_page(spark, empty):
-    made = build(
-        literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3), (DS, 1, 2, 0.2), (DS, 3, 1, 0.3)]),
-        literal(spark, STATS, [(DS, i, True, None) for i in (1, 2, 3)]),
-        literal(spark, CONTENT, []),
-        literal(spark, ITEMS, []),
-        # 2 is stopped for one person, whose list this is not
-        literal(spark, BADCASES, [("2024-03-05", None, 3, True), (DS, 7, 2, True)]),
+    # 2 is stopped for one person, whose list this is not
+    made = pages(
+        spark,
         empty,
-        days=DayRange.day(DS),
-        params=Params(),
+        [(DS, 1, 3, 0.3), (DS, 1, 2, 0.2), (DS, 3, 1, 0.3)],
+        [(DS, i, True, None) for i in (1, 2, 3)],
+        badcases=[("2024-03-05", None, 3, True), (DS, 7, 2, True)],
     )
     # who opens the page of 3 all the same finds others on it
     assert sorted((r["item_id"], r["similar_item_id"]) for r in made.collect()) == [(1, 2), (3, 1)]
 
 
 def test_nothing_below_the_floor_of_quality_stands_on_a_page(spark, empty):
-    made = build(
-        literal(spark, NEIGHBOURS, [(DS, 1, 3, 0.3), (DS, 1, 2, 0.2), (DS, 3, 1, 0.3)]),
-        literal(spark, STATS, [(DS, 1, True, 0.2), (DS, 2, True, None), (DS, 3, True, 0.19)]),
-        literal(spark, CONTENT, []),
-        literal(spark, ITEMS, []),
-        literal(spark, BADCASES, []),
+    made = pages(
+        spark,
         empty,
-        days=DayRange.day(DS),
-        params=Params(),
+        [(DS, 1, 3, 0.3), (DS, 1, 2, 0.2), (DS, 3, 1, 0.3)],
+        [(DS, 1, True, 0.2), (DS, 2, True, None), (DS, 3, True, 0.19)],
     )
     # 3 is below 0.2, and its own page has what goes with it all the same; of 2 nothing is known
     assert sorted((r["item_id"], r["similar_item_id"]) for r in made.collect()) == [(1, 2), (3, 1)]
@@ -151,13 +131,10 @@ def test_content_that_the_index_was_not_fitted_on_is_refused(spark, index):
     fewer = {i: v for i, v in VECTORS.items() if i != 5}
     for vectors in (turned, fewer):
         with pytest.raises(ContractError, match="build it again from them"):
-            build(
-                literal(spark, NEIGHBOURS, []),
-                literal(spark, STATS, [(DS, i, True, None) for i in VECTORS]),
-                literal(spark, CONTENT, [(DS, i, v) for i, v in vectors.items()]),
-                literal(spark, ITEMS, []),
-                literal(spark, BADCASES, []),
+            pages(
+                spark,
                 index,
-                days=DayRange.day(DS),
-                params=Params(),
+                [],
+                [(DS, i, True, None) for i in VECTORS],
+                content=[(DS, i, v) for i, v in vectors.items()],
             )
